@@ -1,0 +1,248 @@
+"""Canonical attention: causal, over packed sequences that may share a prefix; the same paged kernel that vLLM decodes with.
+
+A group of rollouts is packed as its prompt once and its completions behind it:
+
+    rows   [ prompt | completion 0 | completion 1 | … ]
+    keys   prompt: itself            completion i: prompt, then itself
+
+so a prompt is computed once, however many rollouts it has. The forward is vLLM's paged CPU kernel with its KV split
+off, in which a row's bits depend on that row and its keys alone: a prefill, a decode step and this packed form agree.
+The backward recomputes the probabilities in fp32.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from kernels.cpu_library import cpu_ops
+
+BLOCK_SIZE = 128
+"""Rows of a KV block, as in the engine."""
+MAX_BUNDLE_SCORES = 2 * 1024 * 1024
+"""Attention scores per head that one backward bundle may hold at once, padding counted; a lone sequence may exceed it."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Rows [start, start + length) attend, causally, to rows [prefix_start, prefix_start + prefix_length) and themselves."""
+
+    start: int
+    length: int
+    prefix_start: int = 0
+    prefix_length: int = 0
+
+    @property
+    def num_keys(self) -> int:
+        return self.prefix_length + self.length
+
+    @property
+    def key_rows(self) -> torch.Tensor:
+        """(num_keys,) int64."""
+        prefix = torch.arange(self.prefix_start, self.prefix_start + self.prefix_length)
+        return torch.cat([prefix, torch.arange(self.start, self.start + self.length)])
+
+
+@dataclass(frozen=True)
+class PackedLayout:
+    """Which rows of a packed batch form which sequence. Sequences are in row order and cover every row once."""
+
+    sequences: tuple[Sequence, ...]
+
+    @property
+    def num_rows(self) -> int:
+        return sum(sequence.length for sequence in self.sequences)
+
+    @cached_property
+    def positions(self) -> torch.Tensor:
+        """(rows,) int64: each row's position in its sequence, prefix counted."""
+        return torch.cat([torch.arange(s.prefix_length, s.num_keys) for s in self.sequences])
+
+    @cached_property
+    def key_rows(self) -> torch.Tensor:
+        """(sum of num_keys,) int64: the rows that fill the KV cache, sequence after sequence."""
+        return torch.cat([sequence.key_rows for sequence in self.sequences])
+
+    @cached_property
+    def slots(self) -> torch.Tensor:
+        """(sum of num_keys,) int64: the cache slot of each of `key_rows`."""
+        first = self.first_blocks * BLOCK_SIZE
+        return torch.cat([start + torch.arange(s.num_keys) for start, s in zip(first, self.sequences, strict=True)])
+
+    @cached_property
+    def num_blocks(self) -> torch.Tensor:
+        """(sequences,) int64."""
+        return torch.tensor([-(-sequence.num_keys // BLOCK_SIZE) for sequence in self.sequences])
+
+    @cached_property
+    def first_blocks(self) -> torch.Tensor:
+        """(sequences,) int64."""
+        return self.num_blocks.cumsum(0) - self.num_blocks
+
+    @cached_property
+    def block_table(self) -> torch.Tensor:
+        """(sequences, blocks) int32."""
+        steps = torch.arange(int(self.num_blocks.max()))
+        used = steps < self.num_blocks[:, None]
+        return ((self.first_blocks[:, None] + steps) * used).to(torch.int32)
+
+    @cached_property
+    def num_keys(self) -> torch.Tensor:
+        """(sequences,) int32."""
+        return torch.tensor([sequence.num_keys for sequence in self.sequences], dtype=torch.int32)
+
+    @cached_property
+    def query_starts(self) -> torch.Tensor:
+        """(sequences + 1,) int32."""
+        return torch.tensor([s.start for s in self.sequences] + [self.num_rows], dtype=torch.int32)
+
+    @cached_property
+    def bundles(self) -> list["_Bundle"]:
+        """Neighbouring sequences, padded to common lengths, for the backward pass."""
+        return _bundles(self.sequences)
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    query_rows: torch.Tensor
+    """(S, Q) int64, padding points at row 0."""
+    key_rows: torch.Tensor
+    """(S, L) int64, padding points at row 0."""
+    is_query: torch.Tensor
+    """(S, Q) bool."""
+    visible: torch.Tensor
+    """(S, 1, Q, L) bool; every padded query sees key 0, so that no row of the softmax is empty."""
+
+
+def attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scale: float
+) -> torch.Tensor:
+    """Causal attention with the canonical bits, differentiable.
+
+    query: (rows, heads, head_dim); key, value: (rows, kv_heads, head_dim), bf16 or fp32; returns like query.
+    Grouped-query attention: head h reads kv head h // (heads / kv_heads).
+    """
+    return _Attention.apply(query, key, value, layout, scale)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, query, key, value, layout, scale):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(query, key, value)
+        ctx.layout, ctx.scale = layout, scale
+        return _paged_forward(query, key, value, layout, scale)
+
+    @staticmethod
+    def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
+        query, key, value = (t.float() for t in ctx.saved_tensors)
+        grads = tuple(torch.zeros_like(t) for t in (query, key, value))
+        for bundle in ctx.layout.bundles:
+            _bundle_backward(query, key, value, grad_out.float(), bundle, ctx.scale, grads)
+        return *(grad.to(t.dtype) for grad, t in zip(grads, ctx.saved_tensors, strict=True)), None, None
+
+
+def attention_isa(dtype: torch.dtype, head_dim: int) -> str:
+    """The variant of vLLM's kernel that its engine picks on x86 for this dtype and head size: part of the contract."""
+    if head_dim % 32 != 0:
+        return "vec16"
+    return "amx" if dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported() else "vec"
+
+
+def _paged_forward(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scale: float
+) -> torch.Tensor:
+    ops = cpu_ops()
+    (_, num_heads, head_dim), num_kv_heads = query.shape, key.shape[1]
+    isa = attention_isa(query.dtype, head_dim)
+    num_blocks = int(layout.num_blocks.sum())
+    cache = torch.zeros(num_blocks, num_kv_heads, 2 * BLOCK_SIZE, head_dim, dtype=query.dtype)
+    key_cache, value_cache = cache.chunk(2, dim=2)
+    rows, slots = layout.key_rows, layout.slots
+    ops.cpu_attn_reshape_and_cache(key[rows], value[rows], key_cache, value_cache, slots, isa, 1.0, 1.0, "auto")
+    plan = ops.get_scheduler_metadata(
+        len(layout.sequences), num_heads, num_kv_heads, head_dim, layout.num_keys, query.dtype, layout.query_starts,
+        True, -1, isa, False, None, "auto",
+    )  # fmt: skip
+    out = torch.empty_like(query)
+    ops.cpu_attention_with_kv_cache(
+        query, key_cache, value_cache, out, layout.query_starts, layout.num_keys, scale, True, None, -1,
+        layout.block_table, 0.0, plan, None, None, 1.0, 1.0, "auto",
+    )  # fmt: skip
+    return out
+
+
+def _bundle_backward(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    grad_out: torch.Tensor,
+    bundle: _Bundle,
+    scale: float,
+    grads: tuple[torch.Tensor, ...],
+) -> None:
+    """Adds the gradients of one bundle's sequences to `grads`; all fp32."""
+    repeats = query.shape[1] // key.shape[1]
+    q, g = (t[bundle.query_rows].transpose(1, 2) for t in (query, grad_out))  # (S, H, Q, D)
+    k, v = (t[bundle.key_rows].transpose(1, 2).repeat_interleave(repeats, dim=1) for t in (key, value))  # (S, H, L, D)
+    g = g * bundle.is_query[:, None, :, None]
+    scores = torch.matmul(q, k.transpose(2, 3)).mul_(scale).masked_fill_(~bundle.visible, float("-inf"))
+    probs = scores.softmax(-1)
+    grad_probs = torch.matmul(g, v.transpose(2, 3))
+    grad_scores = probs * (grad_probs - (grad_probs * probs).sum(-1, keepdim=True)) * scale
+    grad_q = torch.matmul(grad_scores, k)
+    grad_k = _sum_heads(torch.matmul(grad_scores.transpose(2, 3), q), repeats)
+    grad_v = _sum_heads(torch.matmul(probs.transpose(2, 3), g), repeats)
+    # Padding points at row 0 and carries zeros: padded queries have g = 0, padded keys probability 0.
+    for total, rows, part in zip(grads, (bundle.query_rows, *[bundle.key_rows] * 2), (grad_q, grad_k, grad_v), strict=True):
+        total.index_add_(0, rows.flatten(), part.transpose(1, 2).flatten(0, 1))
+
+
+def _sum_heads(grad: torch.Tensor, repeats: int) -> torch.Tensor:
+    return grad.unflatten(1, (-1, repeats)).sum(2)
+
+
+def _bundles(sequences: tuple[Sequence, ...]) -> list[_Bundle]:
+    """Prompts with prompts and completions with completions, cut where the padded scores would grow too large."""
+    bundles = []
+    for has_prefix in (False, True):
+        current: list[Sequence] = []
+        for sequence in (s for s in sequences if (s.prefix_length > 0) is has_prefix):
+            if current and _num_scores([*current, sequence]) > MAX_BUNDLE_SCORES:
+                bundles.append(_bundle(current))
+                current = []
+            current.append(sequence)
+        if current:
+            bundles.append(_bundle(current))
+    return bundles
+
+
+def _num_scores(sequences: list[Sequence]) -> int:
+    return len(sequences) * max(s.length for s in sequences) * max(s.num_keys for s in sequences)
+
+
+def _bundle(sequences: list[Sequence]) -> _Bundle:
+    pad = torch.nn.utils.rnn.pad_sequence
+    query_rows = pad([torch.arange(s.start, s.start + s.length) for s in sequences], batch_first=True)
+    key_rows = pad([s.key_rows for s in sequences], batch_first=True)
+    queries, keys = torch.arange(query_rows.shape[1]), torch.arange(key_rows.shape[1])
+    lengths = torch.tensor([s.length for s in sequences])
+    prefixes = torch.tensor([s.prefix_length for s in sequences])
+    is_query = queries < lengths[:, None]
+    visible = keys <= prefixes[:, None, None] + queries[:, None]
+    visible = (visible & is_query[:, :, None]) | (keys == 0)
+    return _Bundle(query_rows, key_rows, is_query, visible[:, None])
+
+
+def attention_reference(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scale: float
+) -> torch.Tensor:
+    """The same attention in float64, a sequence at a time, as plain torch. Shapes as in `attention`."""
+    repeats = query.shape[1] // key.shape[1]
+    out = []
+    for s in layout.sequences:
+        q = query[s.start : s.start + s.length].double().transpose(0, 1)
+        k, v = (t[s.key_rows].double().transpose(0, 1).repeat_interleave(repeats, dim=0) for t in (key, value))
+        hidden = torch.arange(s.num_keys) > torch.arange(s.prefix_length, s.num_keys)[:, None]
+        scores = (q @ k.transpose(1, 2) * scale).masked_fill(hidden, float("-inf"))
+        out.append((scores.softmax(-1) @ v).transpose(0, 1))
+    return torch.cat(out)

@@ -1,0 +1,85 @@
+"""Log-probabilities of tokens: the one function through which both sides see logits.
+
+Row by row, in fp32, temperature applied before the normalisation. On the trainer's side it is fused with the output
+projection and works in row chunks, so that memory does not grow with vocabulary x tokens.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from kernels.linear import PackedWeight
+
+CHUNK_ROWS = 256
+
+
+def log_probabilities(logits: torch.Tensor, temperature: float | torch.Tensor) -> torch.Tensor:
+    """log softmax(logits / temperature) in fp32, each row on its own.
+
+    logits: (rows, vocabulary) of any float dtype; temperature: a positive number, or (rows, 1) fp32. Returns
+    (rows, vocabulary) fp32.
+    """
+    return torch.log_softmax(logits.float() / temperature, dim=-1)
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """Per token, fp32."""
+
+    logprobs: torch.Tensor
+    """(T,) differentiable."""
+    entropy: torch.Tensor
+    """(T,) of the whole distribution, nats; not differentiable."""
+
+
+class _ProjectedLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden, weight, packed, tokens, temperature):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(hidden, weight, tokens)
+        ctx.packed, ctx.temperature = packed, temperature
+        logprobs = torch.empty(tokens.shape[0], dtype=torch.float32)
+        entropy = torch.empty_like(logprobs)
+        for rows in _chunks(tokens.shape[0]):
+            full = log_probabilities(packed(hidden[rows]), temperature)
+            logprobs[rows] = full.gather(1, tokens[rows, None])[:, 0]
+            entropy[rows] = -(full.exp() * full).sum(-1)
+        ctx.mark_non_differentiable(entropy)
+        return logprobs, entropy
+
+    @staticmethod
+    def backward(ctx, grad_logprobs, _):  # type: ignore[no-untyped-def]
+        hidden, weight, tokens = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros(weight.shape, dtype=torch.float32)
+        for rows in _chunks(tokens.shape[0]):
+            # d logprob / d logit = (1[token] - p) / temperature
+            grad_logits = log_probabilities(ctx.packed(hidden[rows]), ctx.temperature).exp_().neg_()
+            grad_logits.scatter_add_(1, tokens[rows, None], torch.ones_like(tokens[rows, None], dtype=torch.float32))
+            grad_logits.mul_(grad_logprobs[rows, None] / ctx.temperature)
+            grad_logits = grad_logits.to(hidden.dtype)
+            grad_hidden[rows] = grad_logits @ weight
+            grad_weight += grad_logits.t() @ hidden[rows]
+        return grad_hidden, grad_weight.to(weight.dtype), None, None, None
+
+
+def projected_logprobs(
+    hidden: torch.Tensor, weight: torch.Tensor, packed: PackedWeight, tokens: torch.Tensor, temperature: float
+) -> TokenLogprobs:
+    """Log-probability of each token under softmax(hidden @ weight.T / temperature), with the canonical bits.
+
+    hidden: (T, K); weight: (vocabulary, K), as `packed` was made from; tokens: (T,) int64. At most
+    `CHUNK_ROWS x vocabulary` logits exist at once; the backward pass forms them again.
+    """
+    return TokenLogprobs(*_ProjectedLogprobs.apply(hidden, weight, packed, tokens, temperature))
+
+
+def logprobs_reference(
+    hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """The same log-probabilities in float64, as plain torch. Shapes as in `projected_logprobs`; returns (T,)."""
+    logits = hidden.double() @ weight.double().t() / temperature
+    return logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+
+
+def _chunks(num_rows: int) -> list[slice]:
+    return [slice(start, min(start + CHUNK_ROWS, num_rows)) for start in range(0, num_rows, CHUNK_ROWS)]

@@ -1,0 +1,161 @@
+"""Scores groups of rollouts in worker processes, so that no reward function can hang or crash the run.
+
+    driver                                     worker process (num_workers of them, spawned)
+    score(groups) ── one function, one group ──> reward function, killed past time_limit_s
+       waits for each answer in order <───────── one number a completion, or what went wrong
+
+A function that fails ends the run with `RewardError`. It is never replaced by a zero: a reward that is silently
+wrong trains a model that is silently wrong.
+"""
+
+import math
+import multiprocessing
+import pickle
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from reward.functions import load_reward_function
+from reward.types import Reward
+from reward.worker import Failure, ScoreRequest, score_completions, start_worker
+from rollout.types import RolloutGroup
+
+
+class RewardError(ValueError):
+    """A reward function failed: it raised, hung, crashed, or returned something that is not one number a completion."""
+
+
+@dataclass
+class RewardFunctionConfig:
+    """One entry of `reward.functions`."""
+
+    name: str
+    """A built-in name or `package.module:function`."""
+    weight: float = 1.0
+    conversational: bool = False
+    """Hand over completions as conversations, as most of TRL's own reward functions expect."""
+
+
+@dataclass
+class RewardConfig:
+    """`reward:` in a config."""
+
+    functions: list[RewardFunctionConfig] = field(default_factory=lambda: [RewardFunctionConfig("reasoning_gym")])
+    time_limit_s: float = 10.0
+    """For one function on one group."""
+    num_workers: int = 2
+
+
+class Rubric:
+    """Turns rollouts into rewards. A context manager: leaving it ends the workers."""
+
+    def __init__(self, config: RewardConfig) -> None:
+        """Raises ValueError where `config` is wrong or names a function that does not exist; starts nothing yet."""
+        _check(config)
+        self._config = config
+        self._pool = ProcessPool(
+            max_workers=config.num_workers,
+            initializer=start_worker,
+            initargs=([(function.name, function.conversational) for function in config.functions],),
+            # Not fork: the driver has threads, and a lock held by one of them would stay locked in the child.
+            context=multiprocessing.get_context("spawn"),
+        )
+
+    def __enter__(self) -> "Rubric":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def warm_up(self) -> None:
+        """Starts the workers and returns at once; they import what the functions need in the background."""
+        self._pool.schedule(int)
+
+    def score(self, groups: Sequence[RolloutGroup]) -> list[tuple[Reward, ...]]:
+        """One reward per rollout, in the order of `groups` and of their rollouts.
+
+        Raises `RewardError` naming the first function and prompt that failed; the workers are ended by then.
+        """
+        try:
+            tasks = [[self._submit(function, group) for function in self._config.functions] for group in groups]
+            return [self._rewards(group, futures) for group, futures in zip(groups, tasks, strict=True)]
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the workers, whatever they are doing. May be called again."""
+        self._pool.stop()
+        self._pool.join()
+
+    def _submit(self, function: RewardFunctionConfig, group: RolloutGroup) -> "Future[Any]":
+        request = ScoreRequest(
+            function=function.name,
+            conversational=function.conversational,
+            prompt=group.prompt.text,
+            completions=tuple(rollout.text for rollout in group.rollouts),
+            completion_ids=tuple(rollout.token_ids for rollout in group.rollouts),
+            columns=dict(group.prompt.columns),
+        )
+        return self._pool.schedule(score_completions, args=(request,), timeout=self._config.time_limit_s)
+
+    def _rewards(self, group: RolloutGroup, futures: Sequence["Future[Any]"]) -> tuple[Reward, ...]:
+        functions = self._config.functions
+        scores = [self._scores(function, group, future) for function, future in zip(functions, futures, strict=True)]
+        return tuple(combine(functions, row) for row in zip(*scores, strict=True))
+
+    def _scores(
+        self, function: RewardFunctionConfig, group: RolloutGroup, future: "Future[Any]"
+    ) -> tuple[float | None, ...]:
+        outcome = self._outcome(future)
+        if isinstance(outcome, Failure):
+            raise RewardError(f"reward function {function.name!r} on prompt {group.prompt.id}: "
+                              f"{outcome.what}; {outcome.remedy}")
+        return outcome
+
+    def _outcome(self, future: "Future[Any]") -> tuple[float | None, ...] | Failure:
+        """The scores, or what happened instead where the worker could not say so itself."""
+        try:
+            return future.result()  # type: ignore[no-any-return]
+        except TimeoutError:
+            return Failure(f"ran past its limit of {self._config.time_limit_s:g} s and was killed",
+                           "make it faster or raise reward.time_limit_s")
+        except ProcessExpired as error:
+            return Failure(f"its process died with exit status {error.exitcode}",
+                           "mend the function: it must not exit, crash or run out of memory")
+        except BrokenProcessPool as error:
+            return Failure(f"the reward workers could not go on ({error})",
+                           "look above for what they printed; memory may have run out")
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            return Failure(f"the prompt's columns cannot be sent to a worker ({error})",
+                           "keep to plain data in the data set's columns")
+
+
+def combine(functions: Sequence[RewardFunctionConfig], scores: Sequence[float | None]) -> Reward:
+    """The weighted sum, added up in the order of `functions`; None (does not apply) adds nothing and is left out."""
+    value, components = 0.0, {}
+    for function, score in zip(functions, scores, strict=True):
+        if score is not None:
+            value += function.weight * score
+            components[function.name] = score
+    return Reward(value, components)
+
+
+def _check(config: RewardConfig) -> None:
+    names = [function.name for function in config.functions]
+    if not names:
+        raise ValueError("at least one reward function is needed, got none; set reward.functions")
+    if len(set(names)) < len(names):
+        raise ValueError(f"each reward function may be named once, got {', '.join(names)}; add up their weights")
+    if config.num_workers < 1:
+        raise ValueError(f"reward.num_workers must be at least 1, got {config.num_workers}")
+    if not 0 < config.time_limit_s < math.inf:
+        raise ValueError(f"reward.time_limit_s must be a positive number of seconds, got {config.time_limit_s}")
+    for function in config.functions:
+        if not math.isfinite(function.weight):
+            raise ValueError(f"the weight of {function.name} must be a finite number, got {function.weight}")
+        load_reward_function(function.name)

@@ -1,0 +1,177 @@
+"""What the values of a config must be, alone and together. Checked when it is loaded, before anything starts."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rl.config import Config
+
+_CHOICES = {
+    "trainer.dtype": ("auto", "bfloat16", "float32"),
+    "optimizer.schedule": ("constant", "linear", "cosine"),
+    "tracker": ("wandb", "none"),
+}
+_AT_LEAST_ONE = (
+    "steps",
+    "data.num_prompts",
+    "rollout.num_actors",
+    "rollout.group_size",
+    "rollout.max_new_tokens",
+    "rollout.max_model_len",
+    "rollout.max_num_seqs",
+    "rollout.max_num_batched_tokens",
+    "reward.num_workers",
+    "trainer.world_size",
+    "trainer.num_shards",
+    "trainer.micro_batch_tokens",
+    "evaluation.max_new_tokens",
+    "checkpoint.every",
+    "checkpoint.keep",
+)
+_NOT_NEGATIVE = (
+    "seed",
+    "rollout.threads",
+    "trainer.threads",
+    "optimizer.learning_rate",
+    "optimizer.min_learning_rate",
+    "optimizer.warmup_steps",
+    "optimizer.weight_decay",
+    "data.num_held_out",
+    "evaluation.num_prompts",
+    "evaluation.every",
+    "evaluation.temperature",
+)
+_ABOVE_ZERO = (
+    "rollout.temperature",
+    "rollout.kv_cache_gib",
+    "reward.time_limit_s",
+    "trainer.timeout_s",
+    "optimizer.eps",
+    "optimizer.max_grad_norm",
+)
+
+
+def check(config: Config) -> None:
+    """Raise `ConfigError` listing everything that is wrong with `config`, a line each."""
+    # Relations between values only mean something once each value is in its own range.
+    problems = list(_ranges(config)) or [
+        *_truncation(config),
+        *_lengths(config),
+        *_batch(config),
+        *_held_out(config),
+        *_optimizer(config),
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _ranges(config: Config) -> Iterator[str]:
+    for key, choices in _CHOICES.items():
+        if _value(config, key) not in choices:
+            yield f"{key} must be {' or '.join(choices)}, got {_value(config, key)!r}"
+    for keys, holds, bound, rule in (
+        (_AT_LEAST_ONE, operator.ge, 1, "at least 1"),
+        (_NOT_NEGATIVE, operator.ge, 0, "0 or more"),
+        (_ABOVE_ZERO, operator.gt, 0, "above 0"),
+    ):
+        # NaN fails every one of them.
+        yield from (
+            f"{key} must be {rule}, got {_value(config, key)}" for key in keys if not holds(_value(config, key), bound)
+        )
+    if config.trainer.zero_stage not in (1, 2):
+        yield (
+            f"trainer.zero_stage must be 1 or 2, got {config.trainer.zero_stage}; 3 is not supported, because it cuts "
+            "the weights that the canonical forward pass needs whole"
+        )
+    if not config.model.path:
+        yield "model.path must name a checkpoint folder, got an empty text"
+    if not config.reward.functions:
+        yield "reward.functions must name at least one reward function, got none"
+
+
+def _value(config: Config, key: str) -> float | str:
+    value: object = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert isinstance(value, int | float | str), key
+    return value
+
+
+def _truncation(config: Config) -> Iterator[str]:
+    for key, value, whole in (
+        ("top_p", config.rollout.top_p, 1.0),
+        ("top_k", config.rollout.top_k, 0),
+    ):
+        if value != whole:
+            yield (
+                f"rollout.{key} must be {whole} for training, got {value}: a rollout's log-probabilities would be "
+                "renormalised over the tokens that were kept and the trainer's are over the whole vocabulary, so that "
+                f"on-policy could not be proved; set rollout.{key}={whole} and sharpen with rollout.temperature"
+            )
+
+
+def _lengths(config: Config) -> Iterator[str]:
+    for area, num_tokens in (
+        ("rollout", config.rollout.max_new_tokens),
+        ("evaluation", config.evaluation.max_new_tokens),
+    ):
+        if num_tokens >= config.rollout.max_model_len:
+            yield (
+                f"{area}.max_new_tokens must leave room for the prompt in rollout.max_model_len="
+                f"{config.rollout.max_model_len}, got {num_tokens}; lower the one or raise the other"
+            )
+
+
+def _batch(config: Config) -> Iterator[str]:
+    num_shards, num_prompts, world_size = (
+        config.trainer.num_shards,
+        config.data.num_prompts,
+        config.trainer.world_size,
+    )
+    if config.algorithm.name == "grpo" and config.rollout.group_size < 2:
+        yield (
+            "rollout.group_size must be at least 2 for GRPO, which compares a rollout with its group, "
+            f"got {config.rollout.group_size}; set rollout.group_size"
+        )
+    if num_shards & (num_shards - 1):
+        yield f"trainer.num_shards must be a power of two, the leaves of a binary tree, got {num_shards}"
+        return
+    if num_prompts % num_shards:
+        fits = [2**n for n in range(num_shards.bit_length()) if num_prompts % 2**n == 0]
+        yield (
+            f"data.num_prompts must be a multiple of trainer.num_shards={num_shards}, so that a shard holds whole "
+            f"groups, got {num_prompts}; trainer.num_shards could be {_or(fits)}"
+        )
+    if num_shards % world_size:
+        yield (
+            f"trainer.world_size must divide trainer.num_shards={num_shards}, got {world_size}; it could be "
+            f"{_or([2**n for n in range(num_shards.bit_length())])}"
+        )
+
+
+def _held_out(config: Config) -> Iterator[str]:
+    if config.evaluation.num_prompts > config.data.num_held_out:
+        yield (
+            f"evaluation.num_prompts must not be above data.num_held_out={config.data.num_held_out}, "
+            f"got {config.evaluation.num_prompts}; lower the one or raise the other"
+        )
+
+
+def _optimizer(config: Config) -> Iterator[str]:
+    optimizer = config.optimizer
+    if optimizer.min_learning_rate > optimizer.learning_rate:
+        yield (
+            f"optimizer.min_learning_rate must not be above optimizer.learning_rate={optimizer.learning_rate}, "
+            f"got {optimizer.min_learning_rate}"
+        )
+    if len(optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in optimizer.betas):
+        yield f"optimizer.betas must be two numbers from 0 up to but not 1, got {optimizer.betas}"
+
+
+def _or(sizes: list[int]) -> str:
+    return " or ".join(str(size) for size in sizes)

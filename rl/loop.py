@@ -1,0 +1,116 @@
+"""The loop: one screen that is the system."""
+
+import time
+
+from rl import weight_sync
+from rl.batching import cut_into_shards
+from rl.checkpoint import Position, save_checkpoint
+from rl.evaluate import accuracy_metrics, evaluate, recorded_accuracy
+from rl.records import step_metrics, step_record, step_view
+from rl.run import Session, save_model
+from rl.schedule import learning_rate
+from rl.summary import Accuracy, RunSummary
+from rl.types import ScoredGroup, TrainingBatch
+
+
+def train(run: Session) -> RunSummary:
+    """The summary of the run, once its last step is in the ledger and the model is written."""
+    position = run.position
+    before = _evaluate(run, 0) if position.step == 0 else recorded_accuracy(run.folder, 0)
+    while position.step < run.config.steps:
+        position = _step(run, position, is_last=position.step + 1 == run.config.steps)
+    run.progress.phase("writing the model")
+    save_model(run)
+    return RunSummary(
+        before=before,
+        after=recorded_accuracy(run.folder, position.step),
+        steps=position.step,
+        num_tokens=position.num_tokens,
+        tokens_per_s=position.num_tokens / max(position.step_time_s, 1e-9),
+        num_compared=position.num_tokens,
+        num_mismatched=0,
+        final_hash=position.ledger_hash,
+        run_dir=run.folder.path,
+        wall_s=time.monotonic() - run.started_at,
+    )
+
+
+def _step(run: Session, position: Position, is_last: bool) -> Position:
+    config, clock = run.config, Clock()
+    step = position.step + 1
+
+    prompts = run.train_data.batch(position.cursor, config.data.num_prompts)
+    run.progress.phase("sampling")
+    groups = run.pool.generate(prompts, run.sampling, config.rollout.group_size)
+    clock.lap("sample")
+
+    rewards = run.rubric.score(groups)
+    advantages = [run.algorithm.advantages([reward.value for reward in group]) for group in rewards]
+    scored = [ScoredGroup(g, r, tuple(a)) for g, r, a in zip(groups, rewards, advantages, strict=True)]
+    batch = TrainingBatch(
+        step=step,
+        policy=groups[0].policy,
+        temperature=run.sampling.temperature,
+        max_new_tokens=run.sampling.max_new_tokens,
+        shards=cut_into_shards(scored, config.trainer.num_shards),
+    )
+    clock.lap("score")
+
+    run.progress.phase("training")
+    proof = run.trainer.step(batch, learning_rate(step, config.steps, config.optimizer))
+    clock.lap("train")
+
+    weight_sync.publish(run.trainer, run.pool, proof.policy)
+    clock.lap("sync")
+
+    ledger_hash = run.ledger.append(step_record(run.contract, batch, proof))
+    run.folder.write_rollouts(step, batch, proof)
+    clock.lap("ledger")
+
+    num_tokens = position.num_tokens + proof.num_tokens
+    step_time_s = position.step_time_s + clock.total_s
+    position = Position(
+        step, position.cursor + len(prompts), ledger_hash, proof.policy.digest, num_tokens, step_time_s
+    )
+    held_out = _evaluate(run, step) if is_last or _is_due(step, config.evaluation.every) else None
+    metrics = step_metrics(batch, proof, clock.laps_s)
+    run.folder.append_metrics(step, metrics)
+    run.tracker.log(step, metrics)
+    run.progress.step(step_view(batch, proof, clock.total_s, held_out))
+    if is_last or _is_due(step, config.checkpoint.every):
+        run.progress.phase("writing a checkpoint")
+        save_checkpoint(run.folder, position, run.trainer.save, config.checkpoint.keep)
+    return position
+
+
+def _evaluate(run: Session, step: int) -> Accuracy | None:
+    """Held-out accuracy at `step`, noted in the metrics; None where no problems were held out."""
+    if not run.held_out:
+        return None
+    run.progress.phase(f"evaluating {len(run.held_out)} held-out problems")
+    accuracy = evaluate(run.pool, run.rubric, run.held_out, run.evaluation)
+    run.folder.append_metrics(step, accuracy_metrics(accuracy))
+    run.tracker.log(step, accuracy_metrics(accuracy))
+    return accuracy
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+class Clock:
+    """Seconds from lap to lap."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.laps_s: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """Nothing; the time since the last lap was spent on `name`."""
+        now = time.perf_counter()
+        self.laps_s[name] = now - self._last
+        self._last = now
+
+    @property
+    def total_s(self) -> float:
+        return sum(self.laps_s.values())

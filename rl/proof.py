@@ -1,0 +1,51 @@
+"""The proof of on-policyness: same policy version, and every log-probability equal in all bits."""
+
+import struct
+
+import torch
+
+from rl.batching import MicroBatch
+from rl.errors import BrokenGuarantee
+from rollout.types import PolicyVersion
+
+LIKELY_CAUSES = (
+    "a weight differs between engine and trainer; the engine runs an op outside the contract; "
+    "temperature is applied differently; a cached prefix outlived a weight update"
+)
+
+
+def require_same_policy(sampled: PolicyVersion, trained: PolicyVersion) -> None:
+    """Nothing; raises BrokenGuarantee when the rollouts came from another version than the trainer holds."""
+    if sampled != trained:
+        raise BrokenGuarantee(
+            f"stale policy: rollouts were sampled at step {sampled.step} with weights {sampled.digest[:16]}…, "
+            f"the trainer is at step {trained.step} with {trained.digest[:16]}…; publish weights after every step"
+        )
+
+
+def require_on_policy(step: int, batch: MicroBatch, trainer_logprobs: torch.Tensor) -> None:
+    """Nothing; raises BrokenGuarantee when a trainer log-probability differs from its rollout's in any bit.
+
+    trainer_logprobs: (T,) fp32. Bits are compared, so that 0.0 and -0.0 differ and NaN does not pass.
+    """
+    mine = trainer_logprobs.detach().view(torch.int32)
+    differ = (mine != batch.rollout_logprobs.view(torch.int32)) | trainer_logprobs.detach().isnan()
+    if bool(differ.any()):
+        raise BrokenGuarantee(_describe(step, batch, trainer_logprobs.detach(), differ))
+
+
+def _describe(step: int, batch: MicroBatch, trainer_logprobs: torch.Tensor, differ: torch.Tensor) -> str:
+    first = int(differ.nonzero()[0, 0])
+    rollout_number = int(batch.rollout_index[first])
+    rollout = [r for piece in batch.slices for r in piece.rollouts][rollout_number]
+    position = first - int(batch.lengths[:rollout_number].sum())
+    return (
+        f"not on-policy: {int(differ.sum())} of {len(differ)} log-probabilities in this micro-batch differ. "
+        f"First at step {step}, prompt {rollout.prompt_id}, sample {rollout.sample}, position {position}: "
+        f"rollout {_show(float(batch.rollout_logprobs[first]))}, trainer {_show(float(trainer_logprobs[first]))}. "
+        f"Likely causes: {LIKELY_CAUSES}."
+    )
+
+
+def _show(value: float) -> str:
+    return f"{value!r} (0x{struct.unpack('<I', struct.pack('<f', value))[0]:08x})"

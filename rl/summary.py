@@ -1,0 +1,93 @@
+"""What a run says at its end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many of some problems were solved."""
+
+    correct: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.correct <= self.total or self.total == 0:
+            raise ValueError(f"an accuracy needs 0 <= correct <= total and a total, got {self.correct} of {self.total}")
+
+    @property
+    def share(self) -> float:
+        """Solved problems over all, from 0 to 1."""
+        return self.correct / self.total
+
+    def interval(self) -> tuple[float, float]:
+        """Return Wilson's 95 % confidence interval of the share (Wilson 1927; Brown, Cai and DasGupta 2001)."""
+        # Here and not above: importing scipy.stats takes longer than most commands.
+        from scipy.stats import binomtest
+
+        interval = binomtest(self.correct, self.total).proportion_ci(confidence_level=0.95, method="wilson")
+        return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The figures of a run that has ended."""
+
+    before: Accuracy | None
+    """On held-out problems, before the first step; None where none were set aside."""
+    after: Accuracy | None
+    """On the same problems, after the last step."""
+    steps: int
+    num_tokens: int
+    """Completion tokens sampled for training."""
+    tokens_per_s: float
+    """Those tokens over the time of the steps."""
+    num_compared: int
+    """Rollout log-probabilities held against the trainer's."""
+    num_mismatched: int
+    final_hash: str
+    run_dir: Path
+    wall_s: float
+
+
+def render_summary(summary: RunSummary) -> str:
+    """Return the summary as aligned plain text, without a newline at its end. The final hash is not in it."""
+    rows = _accuracy_rows(summary) + _count_rows(summary) + _place_rows(summary.run_dir)
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _accuracy_rows(summary: RunSummary) -> list[tuple[str, str]]:
+    rows = []
+    if summary.before:
+        rows.append(("held-out accuracy before", _render_accuracy(summary.before)))
+    if summary.after:
+        rows.append(("held-out accuracy after", _render_accuracy(summary.after)))
+    if summary.before and summary.after:
+        rows.append(("gain", f"{100 * (summary.after.share - summary.before.share):+5.1f} points"))
+    return rows
+
+
+def _render_accuracy(accuracy: Accuracy) -> str:
+    low, high = accuracy.interval()
+    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    return f"{100 * accuracy.share:5.1f} %  ({accuracy.correct} of {accuracy.total}, {interval})"
+
+
+def _count_rows(summary: RunSummary) -> list[tuple[str, str]]:
+    return [
+        ("steps", f"{summary.steps:,} in {_minutes(summary.wall_s)}"),
+        ("tokens", f"{summary.num_tokens:,} at {summary.tokens_per_s:,.0f} tok/s"),
+        ("log-probabilities compared", f"{summary.num_compared:,}"),
+        ("mismatched", f"{summary.num_mismatched:,}"),
+    ]
+
+
+def _place_rows(run_dir: Path) -> list[tuple[str, str]]:
+    places = ("config.yaml", "ledger.jsonl", "metrics.jsonl", "rollouts/", "checkpoints/", "model/")
+    return [(place.removesuffix("/").partition(".")[0], f"{run_dir}/{place}") for place in places]
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,112 @@
+"""The values that flow through the learning side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from reward.types import Reward
+from rollout.types import PolicyVersion, RolloutGroup
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    """A group of rollouts with a reward and an advantage for each."""
+
+    group: RolloutGroup
+    rewards: tuple[Reward, ...]
+    advantages: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A canonical cut of the batch: its gradient is a pure function of it, computed whole on one rank."""
+
+    groups: tuple[ScoredGroup, ...]
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """What one optimizer step learns from. `len(shards)` is `trainer.num_shards`, whatever the world size."""
+
+    step: int
+    policy: PolicyVersion
+    """The version that sampled every rollout in here."""
+    temperature: float
+    max_new_tokens: int
+    shards: tuple[Shard, ...]
+
+    @property
+    def groups(self) -> list[ScoredGroup]:
+        """All groups in prompt order."""
+        return [group for shard in self.shards for group in shard.groups]
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """Flat over the completion tokens of some rollouts. T tokens, R rollouts; all fp32 unless said."""
+
+    logprobs: torch.Tensor
+    """(T,) under the policy being trained; carries the gradient."""
+    rollout_logprobs: torch.Tensor
+    """(T,) under the policy that sampled."""
+    advantages: torch.Tensor
+    """(R,) one per rollout."""
+    rollout_index: torch.Tensor
+    """(T,) int64, which rollout each token belongs to, ascending."""
+    lengths: torch.Tensor
+    """(R,) int64, completion tokens of each rollout."""
+
+
+@dataclass(frozen=True)
+class BatchTotals:
+    """Counts over the whole batch, so that a shard knows its share of the mean."""
+
+    num_rollouts: int
+    num_tokens: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class StepProof:
+    """What the trainer hands back: proof of the step, and what it measured."""
+
+    trainer_logprobs: tuple[tuple[tuple[float, ...], ...], ...]
+    """By group, rollout, token; equal to the rollout's in all bits."""
+    num_tokens: int
+    num_mismatched: int
+    loss: float
+    """fp32 value, exactly."""
+    grad_norm: float
+    """fp32 value before clipping, exactly."""
+    gradient: str
+    """sha256 hex over the summed gradient, before clipping."""
+    policy: PolicyVersion
+    """The version after the step."""
+    learning_rate: float
+    entropy: float
+    """Mean over completion tokens, nats."""
+    timings_s: dict[str, float]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One line of the ledger, before it is chained. Digests are sha256 hex."""
+
+    step: int
+    contract: str
+    policy: str
+    prompts: str
+    tokens: str
+    rollout_logprobs: str
+    trainer_logprobs: str
+    rewards: str
+    gradient: str
+    num_tokens: int
+    num_mismatched: int
+    loss_bits: str
+    grad_norm_bits: str
+    weights: str
+
+
+Groups = Sequence[RolloutGroup]

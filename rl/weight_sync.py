@@ -1,0 +1,17 @@
+"""Moves the policy from trainer to engines in memory, and makes sure that it arrived."""
+
+from rl.trainer_group import TrainerGroup
+from rollout.pool import RolloutPool
+from rollout.types import PolicyVersion
+
+
+def publish(trainer: TrainerGroup, pool: RolloutPool, version: PolicyVersion) -> PolicyVersion:
+    """`version`, which every engine now holds, by the digest each took of its own weights.
+
+    Raises PolicyMismatch otherwise. The weights lie once in Ray's object store and are read there in place.
+    """
+    reference = trainer.put_weights()
+    try:
+        return pool.load_policy(version, reference)
+    finally:
+        del reference  # the store must not hold a second copy until the next step

@@ -1,0 +1,131 @@
+"""One vLLM engine under the contract, in the process that makes it. It is one of the two modules that import vLLM."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from kernels.contract import Contract
+from kernels.linear import LinearPlan
+from rollout.config import RolloutConfig
+from rollout.draws import DrawKey
+from rollout.types import PolicyVersion, Prompt, Rollout, SamplingParams
+
+ENVIRONMENT = {
+    "VLLM_CPU_ATTN_SPLIT_KV": "0",  # splitting a sequence's keys by load makes bits depend on the batch
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in its Ray actor's own process
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the canonical sampler stands in for the first runner's
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+"""Read by vLLM when it is imported, so it has to be in place before."""
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """One rollout to be sampled."""
+
+    prompt: Prompt
+    sample: int
+    seed: int
+
+
+class Engine(Protocol):
+    """What a pool needs of a sampling engine."""
+
+    def contract(self) -> Contract: ...
+
+    def load_policy(self, step: int, weights: dict[str, torch.Tensor]) -> PolicyVersion: ...
+
+    def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Rollout]: ...
+
+
+class VLLMEngine:
+    """vLLM with the canonical worker. The version of its policy is unknown until `load_policy` is called.
+
+    model_dir: a Hugging Face checkpoint; plan: the certified linear; dtype: what the trainer computes in.
+    """
+
+    def __init__(self, model_dir: str, dtype: str, plan: LinearPlan, config: RolloutConfig):
+        os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+        from vllm import LLM
+
+        from rollout.vllm_worker import CanonicalWorker
+
+        CanonicalWorker.plan = plan
+        self._llm = LLM(
+            model_dir,
+            model_impl="transformers",
+            dtype=dtype,
+            worker_cls="rollout.vllm_worker.CanonicalWorker",
+            enforce_eager=True,
+            max_model_len=config.max_model_len,
+            max_num_seqs=config.max_num_seqs,
+            max_num_batched_tokens=config.max_num_batched_tokens,
+            enable_prefix_caching=config.prefix_caching,
+            enable_chunked_prefill=True,
+            kv_cache_memory_bytes=int(config.kv_cache_gib * 2**30),
+            disable_log_stats=True,
+        )
+        self._policy: PolicyVersion | None = None
+
+    def contract(self) -> Contract:
+        """What this engine runs, read off the engine itself."""
+        return self._llm.collective_rpc("contract")[0]
+
+    def load_policy(self, step: int, weights: dict[str, torch.Tensor]) -> PolicyVersion:
+        """The version the engine holds after taking `weights` (trainer names to tensors); cached prefixes are dropped."""
+        digest = self._llm.collective_rpc("load_policy", args=(weights,))[0]
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM kept its prefix cache at a weight update: a request was still running")
+        self._policy = PolicyVersion(step, digest)
+        return self._policy
+
+    def held_digest(self, weights: dict[str, torch.Tensor]) -> str:
+        """Digest of the weights in the engine at this moment."""
+        return self._llm.collective_rpc("held_digest", args=(weights,))[0]
+
+    def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Rollout]:
+        """One rollout per request, in the order of the requests."""
+        if self._policy is None:
+            raise RuntimeError("the engine has no policy yet; publish the trainer's weights first")
+        outputs = self._llm.generate(
+            [{"prompt_token_ids": list(request.prompt.token_ids)} for request in requests],
+            [_vllm_params(request, params) for request in requests],
+            use_tqdm=False,
+        )
+        tokenizer = self._llm.get_tokenizer()
+        texts = tokenizer.batch_decode([o.outputs[0].token_ids for o in outputs], skip_special_tokens=True)
+        return [_rollout(*parts) for parts in zip(requests, outputs, texts, strict=True)]
+
+
+def _vllm_params(request: SampleRequest, params: SamplingParams) -> Any:
+    from vllm import SamplingParams as VLLMSamplingParams
+
+    from rollout.vllm_worker import DRAW_KEY
+
+    key = DrawKey(request.seed, request.prompt.id, request.sample)
+    return VLLMSamplingParams(
+        temperature=params.temperature,
+        max_tokens=params.max_new_tokens,
+        stop_token_ids=list(params.stop_token_ids),
+        ignore_eos=True,  # the stop tokens are ours, so that they are the same for every checkpoint format
+        logprobs=0,
+        detokenize=False,
+        extra_args={DRAW_KEY: key.counter_words()},
+    )
+
+
+def _rollout(request: SampleRequest, output: Any, text: str) -> Rollout:
+    completion = output.outputs[0]
+    return Rollout(
+        prompt_id=request.prompt.id,
+        sample=request.sample,
+        token_ids=tuple(completion.token_ids),
+        rollout_logprobs=tuple(next(iter(entry.values())).logprob for entry in completion.logprobs),
+        text=text,
+        truncated=completion.finish_reason == "length",
+    )
