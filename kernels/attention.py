@@ -5,9 +5,11 @@ A group of rollouts is packed as its prompt once and its completions behind it:
     rows   [ prompt | completion 0 | completion 1 | … ]
     keys   prompt: itself            completion i: prompt, then itself
 
-so a prompt is computed once, however many rollouts it has. The forward is vLLM's paged CPU kernel with its KV split
-off, in which a row's bits depend on that row and its keys alone: a prefill, a decode step and this packed form agree.
-The backward recomputes the probabilities in fp32.
+so a prompt is computed once, however many rollouts it has. The forward is vLLM's paged CPU kernel, held to one way of
+walking the keys: its KV split is off, and it is never given more queries of a sequence at once than it keeps in
+registers (`tile_queries`), because the length of its key tiles depends on that. Then a row's bits depend on that row and
+its keys alone: a prefill, whole or in chunks, a decode step and this packed form agree at any length. The backward
+recomputes the probabilities in fp32.
 """
 
 from dataclasses import dataclass
@@ -17,8 +19,10 @@ import torch
 
 from kernels.cpu_library import cpu_ops
 
-BLOCK_SIZE = 128
-"""Rows of a KV block, as in the engine."""
+BLOCK_SIZE = 32
+"""Rows of a KV block, here and in the engine. The smallest the kernel likes: short prompts then share prefixes, too."""
+QUERY_HEADS = 8
+"""Query heads, over all tokens of a tile, that every variant of the kernel takes in one go."""
 MAX_BUNDLE_SCORES = 2 * 1024 * 1024
 """Attention scores per head that one backward bundle may hold at once, padding counted; a lone sequence may exceed it."""
 
@@ -141,6 +145,37 @@ class _Attention(torch.autograd.Function):
         return *(grad.to(t.dtype) for grad, t in zip(grads, ctx.saved_tensors, strict=True)), None, None
 
 
+def query_tile(num_heads: int, num_kv_heads: int) -> int:
+    """Query tokens of one sequence that the kernel may be given at once.
+
+    It takes the query heads of a kv head together where their number divides what fits its registers (8 to 32, by
+    variant), and one by one otherwise.
+    """
+    heads_together = num_heads // num_kv_heads
+    return max(1, QUERY_HEADS // heads_together) if 32 % heads_together == 0 else QUERY_HEADS
+
+
+def tile_queries(
+    query_starts: torch.Tensor, num_keys: torch.Tensor, block_table: torch.Tensor, tile: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same queries as more sequences of at most `tile` queries, each with the keys up to its last one.
+
+    query_starts: (S + 1,) int32; num_keys: (S,) int32, whose last rows are the queries; block_table: (S, blocks) int32.
+    Returns the three for the tiles, in order.
+    """
+    lengths = query_starts.diff()
+    if int(lengths.max()) <= tile:
+        return query_starts, num_keys, block_table
+    num_tiles = (lengths + tile - 1) // tile
+    sequence = torch.repeat_interleave(torch.arange(len(lengths)), num_tiles)
+    offset = (torch.arange(len(sequence)) - (num_tiles.cumsum(0) - num_tiles)[sequence]) * tile
+    starts = query_starts[sequence] + offset
+    ends = torch.minimum(starts + tile, query_starts[sequence + 1])
+    keys = num_keys[sequence] - (query_starts[sequence + 1] - ends)
+    starts = torch.cat([starts, query_starts[-1:]])
+    return starts.to(torch.int32), keys.to(torch.int32), block_table[sequence]
+
+
 def attention_isa(dtype: torch.dtype, head_dim: int) -> str:
     """The variant of vLLM's kernel that its engine picks on x86 for this dtype and head size: part of the contract."""
     if head_dim % 32 != 0:
@@ -159,14 +194,16 @@ def _paged_forward(
     key_cache, value_cache = cache.chunk(2, dim=2)
     rows, slots = layout.key_rows, layout.slots
     ops.cpu_attn_reshape_and_cache(key[rows], value[rows], key_cache, value_cache, slots, isa, 1.0, 1.0, "auto")
+    tile = query_tile(num_heads, num_kv_heads)
+    starts, num_keys, table = tile_queries(layout.query_starts, layout.num_keys, layout.block_table, tile)
     plan = ops.get_scheduler_metadata(
-        len(layout.sequences), num_heads, num_kv_heads, head_dim, layout.num_keys, query.dtype, layout.query_starts,
+        len(num_keys), num_heads, num_kv_heads, head_dim, num_keys, query.dtype, starts,
         True, -1, isa, False, None, "auto",
     )  # fmt: skip
     out = torch.empty_like(query)
     ops.cpu_attention_with_kv_cache(
-        query, key_cache, value_cache, out, layout.query_starts, layout.num_keys, scale, True, None, -1,
-        layout.block_table, 0.0, plan, None, None, 1.0, 1.0, "auto",
+        query, key_cache, value_cache, out, starts, num_keys, scale, True, None, -1,
+        table, 0.0, plan, None, None, 1.0, 1.0, "auto",
     )  # fmt: skip
     return out
 

@@ -7,6 +7,7 @@ the tracker decide nothing and stay out.
 import hashlib
 import importlib.metadata
 import json
+import os
 from dataclasses import asdict, dataclass
 
 import torch
@@ -31,6 +32,10 @@ class Contract:
     attention_block_size: int
     attention_splits_kv: bool
     """vLLM may cut the keys of a long sequence by load; bits then depend on the batch. Must be False."""
+    attention_tiles_queries: bool
+    """The kernel is handed a sequence's queries a register tile at a time. Must be True."""
+    l2_bytes: int
+    """The attention kernel cuts keys into tiles that fit half of it."""
     dtype: str
     device: str
     vector_isa: str
@@ -50,7 +55,7 @@ class Contract:
 
 
 def build_contract(
-    linear: LinearPlan, attention_isa: str, block_size: int, splits_kv: bool, dtype: torch.dtype
+    linear: LinearPlan, tiles_queries: bool, attention_isa: str, block_size: int, splits_kv: bool, dtype: torch.dtype
 ) -> Contract:
     """The contract of a side that runs these on this machine's CPU."""
     packages = ("torch", "transformers", _vllm_distribution())
@@ -59,6 +64,8 @@ def build_contract(
         attention_isa=attention_isa,
         attention_block_size=block_size,
         attention_splits_kv=splits_kv,
+        attention_tiles_queries=tiles_queries,
+        l2_bytes=os.sysconf("SC_LEVEL2_CACHE_SIZE"),
         dtype=str(dtype).removeprefix("torch."),
         device="cpu",
         vector_isa=vector_isa(),

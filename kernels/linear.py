@@ -4,6 +4,7 @@ Both sides multiply by a weight packed once per policy version. Which implementa
 certification on this machine (`kernels.certify`), and is part of the contract.
 """
 
+import weakref
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,11 +41,13 @@ class PackedWeight:
     def __init__(self, weight: torch.Tensor, plan: LinearPlan):
         self.plan = plan
         self.num_columns, self.depth = weight.shape
-        self._weight = weight.detach()
-        self._handler: int | None = None
-        if plan.op == "onednn":
-            self._handler = cpu_ops().create_onednn_mm_handler(self._weight.t(), PRIMITIVE_CACHE_SIZE)
-            self._handler_tensor = torch.tensor(self._handler, dtype=torch.int64)
+        self._handler: torch.Tensor | None = None
+        if plan.op == "aten":
+            self._weight = weight.detach().clone()
+        else:
+            handler = cpu_ops().create_onednn_mm_handler(weight.detach().t(), PRIMITIVE_CACHE_SIZE)
+            self._handler = torch.tensor(handler, dtype=torch.int64)
+            weakref.finalize(self, cpu_ops().release_dnnl_matmul_handler, handler).atexit = False
 
     def __call__(self, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         rows = x.reshape(-1, self.depth)
@@ -56,12 +59,8 @@ class PackedWeight:
         if self._handler is None:
             return F.linear(rows, self._weight, bias)
         out = torch.empty(rows.shape[0], self.num_columns, dtype=rows.dtype)
-        cpu_ops().onednn_mm(out, rows.contiguous(), bias, self._handler_tensor)
+        cpu_ops().onednn_mm(out, rows.contiguous(), bias, self._handler)
         return out
-
-    def __del__(self) -> None:
-        if getattr(self, "_handler", None) is not None:
-            cpu_ops().release_dnnl_matmul_handler(self._handler)
 
 
 class _Linear(torch.autograd.Function):

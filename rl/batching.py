@@ -98,6 +98,7 @@ def pack(slices: Sequence[Slice]) -> MicroBatch:
         sequences.append(PackedSequence(prompt_start, len(prompt)))
         tokens.extend(prompt)
         for rollout in piece.rollouts:
+            assert rollout.token_ids, f"{rollout.prompt_id} sample {rollout.sample} has no tokens"
             start, length = len(tokens), len(rollout.token_ids) - 1
             predicting.extend([prompt_start + len(prompt) - 1, *range(start, start + length)])
             if length:

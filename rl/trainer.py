@@ -6,6 +6,7 @@
     shard 3 ─ gradient ─┴─┘       (a fixed binary tree, within and across ranks)
 """
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -90,7 +91,14 @@ class TrainerRank:
         """What this rank runs."""
         config = self._model.config
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return build_contract(self._plan, attention_isa(self._dtype, head_dim), BLOCK_SIZE, False, self._dtype)
+        return build_contract(
+            linear=self._plan,
+            tiles_queries=True,
+            attention_isa=attention_isa(self._dtype, head_dim),
+            block_size=BLOCK_SIZE,
+            splits_kv=False,
+            dtype=self._dtype,
+        )
 
     def step(self, batch: TrainingBatch, learning_rate: float) -> StepProof:
         """Proof of the optimizer step taken on `batch`.
@@ -107,6 +115,7 @@ class TrainerRank:
             gradient_digest = tensor_digest(gradient)
         with progress.timed("optimizer"):
             norm = global_norm(gradient)
+            _require_finite(batch.step, float(loss), norm)
             gradient.mul_(clip_factor(norm, self._settings.optimizer.max_grad_norm))
             self._zero.step(gradient, learning_rate)
             seam.repack(self._model)
@@ -224,6 +233,15 @@ class TrainerRank:
             learning_rate=learning_rate,
             entropy=entropy_sum / num_tokens,
             timings_s=progress.timings_s,
+        )
+
+
+def _require_finite(step: int, loss: float, norm: float) -> None:
+    """Raises RuntimeError when a step would spoil the weights; they are still those before it."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise RuntimeError(
+            f"step {step} has loss {loss} and gradient norm {norm}, so it was not taken; "
+            "lower optimizer.learning_rate or look for rewards that are out of proportion"
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from kernels.attention import BLOCK_SIZE
 from kernels.contract import Contract
 from kernels.linear import LinearPlan
 from rollout.config import RolloutConfig
@@ -36,7 +37,7 @@ class SampleRequest:
 class Engine(Protocol):
     """What a pool needs of a sampling engine."""
 
-    def contract(self) -> Contract: ...
+    def contract(self) -> Contract | None: ...
 
     def load_policy(self, step: int, weights: dict[str, torch.Tensor]) -> PolicyVersion: ...
 
@@ -49,6 +50,8 @@ class VLLMEngine:
     model_dir: a Hugging Face checkpoint; plan: the certified linear; dtype: what the trainer computes in.
     """
 
+    worker_cls = "rollout.vllm_worker.CanonicalWorker"
+
     def __init__(self, model_dir: str, dtype: str, plan: LinearPlan, config: RolloutConfig):
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
         from vllm import LLM
@@ -60,8 +63,9 @@ class VLLMEngine:
             model_dir,
             model_impl="transformers",
             dtype=dtype,
-            worker_cls="rollout.vllm_worker.CanonicalWorker",
+            worker_cls=self.worker_cls,
             enforce_eager=True,
+            block_size=BLOCK_SIZE,
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=config.max_num_batched_tokens,
@@ -72,17 +76,24 @@ class VLLMEngine:
         )
         self._policy: PolicyVersion | None = None
 
-    def contract(self) -> Contract:
-        """What this engine runs, read off the engine itself."""
-        return self._llm.collective_rpc("contract")[0]
+    def contract(self) -> Contract | None:
+        """What this engine runs, read off the engine itself; None from a worker that knows of no contract."""
+        try:
+            return self._llm.collective_rpc("contract")[0]
+        except (AttributeError, NotImplementedError):
+            return None
 
     def load_policy(self, step: int, weights: dict[str, torch.Tensor]) -> PolicyVersion:
         """The version the engine holds after taking `weights` (trainer names to tensors); cached prefixes are dropped."""
         digest = self._llm.collective_rpc("load_policy", args=(weights,))[0]
-        if not self._llm.reset_prefix_cache():
-            raise RuntimeError("vLLM kept its prefix cache at a weight update: a request was still running")
+        self.reset_prefix_cache()
         self._policy = PolicyVersion(step, digest)
         return self._policy
+
+    def reset_prefix_cache(self) -> None:
+        """Nothing; forgets every cached prefix. Raises RuntimeError when vLLM could not."""
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM kept its prefix cache: a request was still running")
 
     def held_digest(self, weights: dict[str, torch.Tensor]) -> str:
         """Digest of the weights in the engine at this moment."""

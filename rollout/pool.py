@@ -8,7 +8,8 @@ The driver waits for every actor, at most `timeout_s`; an actor that died raises
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import ray
@@ -41,7 +42,7 @@ class RolloutActor:
         assert self._engine is not None, "start() comes first"
         return self._engine
 
-    def start(self, model_dir: str, dtype: str, plan: LinearPlan, config: RolloutConfig) -> Contract:
+    def start(self, model_dir: str, dtype: str, plan: LinearPlan, config: RolloutConfig) -> Contract | None:
         """The contract under which the engine came up."""
         self._engine = VLLMEngine(model_dir, dtype, plan, config)
         return self.engine.contract()
@@ -62,17 +63,24 @@ class RolloutActor:
 class RolloutPool:
     """`config.num_actors` engines behind one `generate`."""
 
-    def __init__(self, config: RolloutConfig, seed: int, timeout_s: float = 600.0):
+    def __init__(
+        self,
+        config: RolloutConfig,
+        seed: int,
+        timeout_s: float = 600.0,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ):
+        """`environment`: variables for the actors' processes, over those that the contract asks for."""
         self._config, self._seed, self._timeout_s = config, seed, timeout_s
         threads = config.threads or max(1, (os.cpu_count() or 1) // config.num_actors)
-        environment = ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}
+        variables = ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}
         if config.num_actors * threads > (os.cpu_count() or 1):
-            environment |= {"OMP_WAIT_POLICY": "PASSIVE"}  # pools that spin on shared cores cost a factor of 5 to 10
-        remote = ray.remote(num_cpus=0, max_concurrency=1, runtime_env={"env_vars": environment})(RolloutActor)
+            variables |= {"OMP_WAIT_POLICY": "PASSIVE"}  # pools that spin on shared cores cost a factor of 5 to 10
+        remote = ray.remote(num_cpus=0, runtime_env={"env_vars": variables | dict(environment)})(RolloutActor)
         self._actors = [remote.remote() for _ in range(config.num_actors)]
         self.policy: PolicyVersion | None = None
 
-    def start(self, model_dir: str, dtype: str, plan: LinearPlan) -> list[Contract]:
+    def start(self, model_dir: str, dtype: str, plan: LinearPlan) -> list[Contract | None]:
         """The contract each engine came up under, in actor order."""
         return self._get([actor.start.remote(model_dir, dtype, plan, self._config) for actor in self._actors])
 

@@ -30,7 +30,7 @@ def _inverse_transform(logprobs: torch.Tensor, draws: torch.Tensor) -> torch.Ten
     """The first token whose cumulative probability exceeds the draw; (n,) int64.
 
     Two levels, so that the sum over the vocabulary is a short float64 scan over segments and then one over a segment.
-    A segment is summed by the scan that is later searched, so the two levels cannot disagree.
+    Where rounding lets the levels disagree, the last token with any mass is taken.
     """
     num_rows, vocabulary = logprobs.shape
     probs = torch.nn.functional.pad(logprobs.exp(), (0, -vocabulary % SEGMENT)).view(num_rows, -1, SEGMENT)
@@ -43,5 +43,5 @@ def _inverse_transform(logprobs: torch.Tensor, draws: torch.Tensor) -> torch.Ten
     before = torch.where(segment > 0, scan[rows, (segment - 1).clamp(min=0)], 0.0)
     inside = probs[rows, segment].double().cumsum(-1)
     found = torch.searchsorted(inside, (targets - before)[:, None], right=True)[:, 0]
-    heaviest_end = (inside < inside[:, -1:]).sum(-1)
-    return segment * SEGMENT + torch.minimum(found, heaviest_end)
+    last_inside = (inside < inside[:, -1:]).sum(-1)
+    return segment * SEGMENT + torch.minimum(found, last_inside)

@@ -4,16 +4,19 @@ vLLM is given this class by name (`worker_cls`), which fails loudly when it cann
 one of the two modules that import vLLM.
 """
 
+import dataclasses
+import functools
 from typing import Any
 
 import torch
 import vllm.model_executor.layers.utils as vllm_layers
 from torch import nn
 from vllm import envs
+from vllm.v1.attention.backends.cpu_attn import CPUAttentionMetadataBuilder
 from vllm.v1.outputs import LogprobsTensors, SamplerOutput
 from vllm.v1.worker.cpu_worker import CPUWorker
 
-from kernels.attention import attention_isa
+from kernels.attention import attention_isa, query_tile, tile_queries
 from kernels.contract import Contract, build_contract
 from kernels.digest import weights_digest
 from kernels.linear import LinearPlan, PackedWeight
@@ -32,6 +35,7 @@ class CanonicalWorker(CPUWorker):
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
         _use_canonical_linear(self.plan)
+        _use_query_tiles()
         super().load_model(*args, **kwargs)
         self.model_runner.sampler = CanonicalSampler(self.model_runner)
 
@@ -43,6 +47,7 @@ class CanonicalWorker(CPUWorker):
             raise RuntimeError(f"the engine does not run the canonical ops throughout: {plans}")
         return build_contract(
             linear=plans.pop(),
+            tiles_queries=isinstance(CPUAttentionMetadataBuilder.build, _TiledBuild),
             attention_isa=attention_isa(config.dtype, config.get_head_size()),
             block_size=self.vllm_config.cache_config.block_size,
             splits_kv=bool(envs.VLLM_CPU_ATTN_SPLIT_KV),
@@ -112,6 +117,39 @@ def _use_canonical_linear(plan: LinearPlan) -> None:
         layer.cpu_linear = _CanonicalProduct(PackedWeight(layer.weight, plan))
 
     vllm_layers.dispatch_cpu_unquantized_gemm = dispatch
+
+
+def _use_query_tiles() -> None:
+    """Replaces `vllm.v1.attention.backends.cpu_attn.CPUAttentionMetadataBuilder.build` (vLLM 0.32).
+
+    vLLM hands its kernel all queries of a request that a step scheduled; the kernel then walks the keys in tiles whose
+    length depends on how many those are, so that beyond some hundred keys a chunked prefill has other bits than a
+    decode step. `CanonicalWorker.contract` reads off the builder which of the two runs. Remove when the length of a key
+    tile no longer depends on the number of queries.
+    """
+    if isinstance(CPUAttentionMetadataBuilder.build, _TiledBuild):
+        return
+    CPUAttentionMetadataBuilder.build = _TiledBuild(CPUAttentionMetadataBuilder.build)
+
+
+class _TiledBuild:
+    """A builder's `build` that cuts queries into tiles first."""
+
+    def __init__(self, build: Any):
+        self._build = build
+
+    def __get__(self, builder: Any, owner: type) -> Any:
+        return self if builder is None else functools.partial(self._tiled, builder)
+
+    def _tiled(self, builder: Any, common_prefix_len: int, metadata: Any, fast_build: bool = False) -> Any:
+        tile = query_tile(builder.num_heads, builder.num_kv_heads)
+        starts, num_keys, table = tile_queries(
+            metadata.query_start_loc, metadata.seq_lens, metadata.block_table_tensor, tile
+        )
+        tiled = dataclasses.replace(
+            metadata, num_reqs=len(num_keys), query_start_loc=starts, seq_lens=num_keys, block_table_tensor=table
+        )
+        return self._build(builder, common_prefix_len, tiled, fast_build)
 
 
 def _linear_layers(model: nn.Module) -> list[tuple[str, Any]]:

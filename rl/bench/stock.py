@@ -1,0 +1,38 @@
+"""Stock vLLM in its default settings, in a Ray actor: what the canonical engine is held against."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+
+STOCK_ENVIRONMENT = {"OMP_NUM_THREADS": str(os.cpu_count()), "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@ray.remote(num_cpus=0, runtime_env={"env_vars": STOCK_ENVIRONMENT})
+class StockEngine:
+    """vLLM's native model, compiled, with its own sampler: nothing set but the sizes."""
+
+    def __init__(self, model_dir: Path, dtype: str, max_model_len: int):
+        from vllm import LLM
+
+        self._llm = LLM(
+            str(model_dir), dtype=dtype, max_model_len=max_model_len, max_num_seqs=256, kv_cache_memory_bytes=2**30
+        )
+
+    def generate(
+        self, prompts: list[list[int]], max_tokens: int, temperature: float
+    ) -> tuple[float, list[tuple[int, ...]]]:
+        """Seconds taken, and the completions' tokens; every completion runs to `max_tokens`."""
+        from vllm import SamplingParams
+
+        params = SamplingParams(
+            temperature=temperature, max_tokens=max_tokens, ignore_eos=True, logprobs=0, detokenize=False
+        )
+        requests: list[Any] = [{"prompt_token_ids": prompt} for prompt in prompts]
+        start = time.perf_counter()
+        outputs = self._llm.generate(requests, params, use_tqdm=False)
+        elapsed = time.perf_counter() - start
+        self._llm.reset_prefix_cache()
+        return elapsed, [tuple(output.outputs[0].token_ids) for output in outputs]
