@@ -1,4 +1,4 @@
-"""Canonical attention: causal, over packed sequences that may share a prefix; the same paged kernel that vLLM decodes with.
+"""Canonical attention: causal, over packed sequences that may share a prefix, by the paged kernel vLLM decodes with.
 
 A group of rollouts is packed as its prompt once and its completions behind it:
 
@@ -7,8 +7,8 @@ A group of rollouts is packed as its prompt once and its completions behind it:
 
 so a prompt is computed once, however many rollouts it has. The forward is vLLM's paged CPU kernel, held to one way of
 walking the keys: its KV split is off, and it is never given more queries of a sequence at once than it keeps in
-registers (`tile_queries`), because the length of its key tiles depends on that. Then a row's bits depend on that row and
-its keys alone: a prefill, whole or in chunks, a decode step and this packed form agree at any length. The backward
+registers (`tile_queries`), because the length of its key tiles depends on that. Then a row's bits depend on that row
+and its keys alone: a prefill, whole or in chunks, a decode step and this packed form agree at any length. The backward
 recomputes the probabilities in fp32.
 """
 
@@ -24,12 +24,12 @@ BLOCK_SIZE = 32
 QUERY_HEADS = 8
 """Query heads, over all tokens of a tile, that every variant of the kernel takes in one go."""
 MAX_BUNDLE_SCORES = 2 * 1024 * 1024
-"""Attention scores per head that one backward bundle may hold at once, padding counted; a lone sequence may exceed it."""
+"""Attention scores per head that a backward bundle may hold, padding counted; a lone sequence may exceed it."""
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """Rows [start, start + length) attend, causally, to rows [prefix_start, prefix_start + prefix_length) and themselves."""
+    """Rows [start, start + length) attend, causally, to `prefix_length` rows from `prefix_start` on and themselves."""
 
     start: int
     length: int
@@ -230,7 +230,9 @@ def _bundle_backward(
     grad_k = _sum_heads(torch.matmul(grad_scores.transpose(2, 3), q), repeats)
     grad_v = _sum_heads(torch.matmul(probs.transpose(2, 3), g), repeats)
     # Padding points at row 0 and carries zeros: padded queries have g = 0, padded keys probability 0.
-    for total, rows, part in zip(grads, (bundle.query_rows, *[bundle.key_rows] * 2), (grad_q, grad_k, grad_v), strict=True):
+    for total, rows, part in zip(
+        grads, (bundle.query_rows, *[bundle.key_rows] * 2), (grad_q, grad_k, grad_v), strict=True
+    ):
         total.index_add_(0, rows.flatten(), part.transpose(1, 2).flatten(0, 1))
 
 

@@ -15,6 +15,8 @@ import torch
 from kernels.cpu_library import vector_isa
 from kernels.linear import LinearPlan
 
+GLIBC_SC_LEVEL2_CACHE_SIZE = 191
+"""Python knows no name for it; the attention kernel asks for the same."""
 OP_VERSIONS = {"attention": 1, "linear": 1, "log_probabilities": 1, "sampler": 1}
 """Raised by hand when a change moves bits."""
 
@@ -65,7 +67,7 @@ def build_contract(
         attention_block_size=block_size,
         attention_splits_kv=splits_kv,
         attention_tiles_queries=tiles_queries,
-        l2_bytes=os.sysconf("SC_LEVEL2_CACHE_SIZE"),
+        l2_bytes=os.sysconf(GLIBC_SC_LEVEL2_CACHE_SIZE),
         dtype=str(dtype).removeprefix("torch."),
         device="cpu",
         vector_isa=vector_isa(),

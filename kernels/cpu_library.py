@@ -45,4 +45,3 @@ def _library_path() -> Path:
     if not path.exists():
         raise RuntimeError(f"vLLM is installed without its CPU kernels ({path.name}); run make setup")
     return path
-

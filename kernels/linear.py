@@ -80,9 +80,7 @@ class _Linear(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None
 
 
-def linear(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, packed: PackedWeight
-) -> torch.Tensor:
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, packed: PackedWeight) -> torch.Tensor:
     """`x @ weight.T + bias` with the canonical bits, differentiable. x: (..., K); weight: (N, K); returns (..., N).
 
     `packed` must have been made from the current value of `weight`; gradients are formed from `weight` itself.

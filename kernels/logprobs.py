@@ -19,7 +19,9 @@ def log_probabilities(logits: torch.Tensor, temperature: float | torch.Tensor) -
     logits: (rows, vocabulary) of any float dtype; temperature: a positive number, or (rows, 1) fp32. Returns
     (rows, vocabulary) fp32.
     """
-    return torch.log_softmax(logits.float() / temperature, dim=-1)
+    is_one = isinstance(temperature, float | int) and temperature == 1  # x / 1 is x, at the price of a pass over V
+    scaled = logits.float() if is_one else logits.float() / temperature
+    return torch.log_softmax(scaled, dim=-1)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class _ProjectedLogprobs(torch.autograd.Function):
         for rows in _chunks(tokens.shape[0]):
             full = log_probabilities(packed(hidden[rows]), temperature)
             logprobs[rows] = full.gather(1, tokens[rows, None])[:, 0]
-            entropy[rows] = -(full.exp() * full).sum(-1)
+            entropy[rows] = -full.exp().mul_(full).sum(-1)
         ctx.mark_non_differentiable(entropy)
         return logprobs, entropy
 

@@ -90,4 +90,6 @@ def _refuse_unsupported(config: Any) -> None:
     """Raises ValueError naming what makes the model inexact."""
     used = [name for name in UNSUPPORTED_HEAD if getattr(config, name, None) not in (None, 1, 1.0)]
     if used:
-        raise ValueError(f"{config.model_type} scales its logits ({', '.join(used)}), which is not covered by the seams")
+        raise ValueError(
+            f"{config.model_type} scales its logits ({', '.join(used)}), which is not covered by the seams"
+        )

@@ -26,11 +26,15 @@ def load_reward_function(path: str) -> RewardFn:
     module, name = _module_and_name(path)
     function = getattr(module, name, None)
     if function is None:
-        raise ValueError(f"module {module.__name__} has no reward function {name!r}{_nearest(name, vars(module))}; "
-                         "set reward.functions to package.module:function")
+        raise ValueError(
+            f"module {module.__name__} has no reward function {name!r}{_nearest(name, vars(module))}; "
+            "set reward.functions to package.module:function"
+        )
     if not callable(function):
-        raise ValueError(f"a reward function must be callable, got {type(function).__name__} for {path!r}; "
-                         "set reward.functions to package.module:function")
+        raise ValueError(
+            f"a reward function must be callable, got {type(function).__name__} for {path!r}; "
+            "set reward.functions to package.module:function"
+        )
     return function  # type: ignore[no-any-return]
 
 
@@ -48,9 +52,7 @@ def as_conversational(function: RewardFn) -> RewardFn:
     A completion "42" arrives as `[{"role": "assistant", "content": "42"}]`.
     """
 
-    def conversational(
-        prompts: Sequence[str], completions: Sequence[str], **columns: Any
-    ) -> Sequence[float | None]:
+    def conversational(prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> Sequence[float | None]:
         asked: Any = [[{"role": "user", "content": text}] for text in prompts]
         answered: Any = [[{"role": "assistant", "content": text}] for text in completions]
         return function(prompts=asked, completions=answered, **columns)
@@ -62,13 +64,17 @@ def _module_and_name(path: str) -> tuple[ModuleType, str]:
     full = BUILT_IN.get(path, path)
     module, _, name = full.rpartition(":") if ":" in full else full.rpartition(".")
     if not module or not name:
-        raise ValueError(f"no built-in reward function is called {path!r}{_nearest(path, BUILT_IN)}; built in are "
-                         f"{', '.join(BUILT_IN)}; for one of your own write package.module:function")
+        raise ValueError(
+            f"no built-in reward function is called {path!r}{_nearest(path, BUILT_IN)}; built in are "
+            f"{', '.join(BUILT_IN)}; for one of your own write package.module:function"
+        )
     try:
         return importlib.import_module(module), name
     except ModuleNotFoundError as error:
-        raise ValueError(f"reward function {path!r} cannot be imported: {error}{_nearest(path, BUILT_IN)}; "
-                         "install its package or put its folder on PYTHONPATH") from error
+        raise ValueError(
+            f"reward function {path!r} cannot be imported: {error}{_nearest(path, BUILT_IN)}; "
+            "install its package or put its folder on PYTHONPATH"
+        ) from error
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -33,8 +33,10 @@ class _Missing(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # inspect and importlib probe these and expect AttributeError
             raise AttributeError(name)
-        raise ImportError(f"{self.__name__}.{name} is needed here but {self.__name__} is not installed; "
-                          f"run `pip install {self.__name__}` (it needs a C compiler)")
+        raise ImportError(
+            f"{self.__name__}.{name} is needed here but {self.__name__} is not installed; "
+            f"run `pip install {self.__name__}` (it needs a C compiler)"
+        )
 
 
 def _let_pycosat_be_missing() -> None:

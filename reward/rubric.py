@@ -113,8 +113,9 @@ class Rubric:
     ) -> tuple[float | None, ...]:
         outcome = self._outcome(future)
         if isinstance(outcome, Failure):
-            raise RewardError(f"reward function {function.name!r} on prompt {group.prompt.id}: "
-                              f"{outcome.what}; {outcome.remedy}")
+            raise RewardError(
+                f"reward function {function.name!r} on prompt {group.prompt.id}: {outcome.what}; {outcome.remedy}"
+            )
         return outcome
 
     def _outcome(self, future: "Future[Any]") -> tuple[float | None, ...] | Failure:
@@ -122,17 +123,25 @@ class Rubric:
         try:
             return future.result()  # type: ignore[no-any-return]
         except TimeoutError:
-            return Failure(f"ran past its limit of {self._config.time_limit_s:g} s and was killed",
-                           "make it faster or raise reward.time_limit_s")
+            return Failure(
+                f"ran past its limit of {self._config.time_limit_s:g} s and was killed",
+                "make it faster or raise reward.time_limit_s",
+            )
         except ProcessExpired as error:
-            return Failure(f"its process died with exit status {error.exitcode}",
-                           "mend the function: it must not exit, crash or run out of memory")
+            return Failure(
+                f"its process died with exit status {error.exitcode}",
+                "mend the function: it must not exit, crash or run out of memory",
+            )
         except BrokenProcessPool as error:
-            return Failure(f"the reward workers could not go on ({error})",
-                           "look above for what they printed; memory may have run out")
+            return Failure(
+                f"the reward workers could not go on ({error})",
+                "look above for what they printed; memory may have run out",
+            )
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            return Failure(f"the prompt's columns cannot be sent to a worker ({error})",
-                           "keep to plain data in the data set's columns")
+            return Failure(
+                f"the prompt's columns cannot be sent to a worker ({error})",
+                "keep to plain data in the data set's columns",
+            )
 
 
 def combine(functions: Sequence[RewardFunctionConfig], scores: Sequence[float | None]) -> Reward:

@@ -20,4 +20,6 @@ class RewardFn(Protocol):
     Data set columns arrive as keyword arguments, each a list as long as `completions`.
     """
 
-    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> Sequence[float | None]: ...
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], **columns: Any
+    ) -> Sequence[float | None]: ...

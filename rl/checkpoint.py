@@ -1,8 +1,8 @@
 """Checkpoints: written under a temporary name, renamed when whole, verified when read.
 
-    checkpoints/step_000010/
-        trainer.safetensors    master weights and optimizer state, flat, the same for every world size
-        checkpoint.json        step, cursor, ledger hash, policy, and the sha256 of the file above
+checkpoints/step_000010/
+    trainer.safetensors    master weights and optimizer state, flat, the same for every world size
+    checkpoint.json        step, cursor, ledger hash, policy, and the sha256 of the file above
 """
 
 import hashlib

@@ -69,8 +69,10 @@ class ReasoningGymDataset:
     def batch(self, cursor: int, size: int) -> list[Prompt]:
         """Prompts `cursor` to `cursor + size`. Raises ValueError past the end of the held-out questions."""
         if self._split == "held_out" and cursor + size > len(self._held_out):
-            raise ValueError(f"there are {len(self._held_out)} held-out questions, asked for number {cursor + size}; "
-                             "raise data.num_held_out")
+            raise ValueError(
+                f"there are {len(self._held_out)} held-out questions, asked for number {cursor + size}; "
+                "raise data.num_held_out"
+            )
         return [self._prompt(position) for position in range(cursor, cursor + size)]
 
     def _prompt(self, position: int) -> Prompt:
@@ -133,8 +135,10 @@ class _Source:
 
 
 def _too_few(task: str, num_held_out: int) -> str:
-    return (f"task {task} with these parameters has too few different questions to hold out {num_held_out}; "
-            "lower data.num_held_out or widen data.params")
+    return (
+        f"task {task} with these parameters has too few different questions to hold out {num_held_out}; "
+        "lower data.num_held_out or widen data.params"
+    )
 
 
 def _check(config: DataConfig, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -150,8 +154,9 @@ def _check(config: DataConfig, tokenizer: "PreTrainedTokenizerBase") -> None:
 
 def _check_task(gym: ModuleType, task: str) -> None:
     if task not in gym.factory.DATASETS:
-        raise ValueError(f"data.task must be a reasoning-gym task, got {task!r}"
-                         f"{_nearest(task, list(gym.factory.DATASETS))}")
+        raise ValueError(
+            f"data.task must be a reasoning-gym task, got {task!r}{_nearest(task, list(gym.factory.DATASETS))}"
+        )
 
 
 def _check_params(gym: ModuleType, task: str, params: Mapping[str, Any]) -> None:

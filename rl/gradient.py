@@ -13,20 +13,21 @@ class TreeSum:
     """Sums a power of two of equally shaped tensors as one fixed binary tree, holding at most log2(n) + 1 of them.
 
     `((a + b) + (c + d))`, whoever holds which: a rank sums its own shards, and goes on with the subtotals of all ranks.
+    None stands for a term of zeros that need not be formed; a sum of nothing else is None.
     """
 
-    _levels: list[tuple[int, torch.Tensor]] = field(default_factory=list)
+    _levels: list[tuple[int, torch.Tensor | None]] = field(default_factory=list)
 
-    def add(self, term: torch.Tensor) -> None:
-        """Nothing; takes `term` over, adding to it in place."""
+    def add(self, term: torch.Tensor | None) -> None:
+        """Nothing; takes `term` over, and may write to it."""
         level = 0
         while self._levels and self._levels[-1][0] == level:
             _, earlier = self._levels.pop()
-            term = earlier.add_(term)
+            term = earlier if term is None else term if earlier is None else earlier.add_(term)
             level += 1
         self._levels.append((level, term))
 
-    def total(self) -> torch.Tensor:
+    def total(self) -> torch.Tensor | None:
         """The sum. Raises ValueError unless a power of two of terms was added."""
         if len(self._levels) != 1:
             raise ValueError("a binary tree sums a power of two of terms; set trainer.num_shards to one")
@@ -34,11 +35,13 @@ class TreeSum:
 
 
 def tree_sum(terms: list[torch.Tensor]) -> torch.Tensor:
-    """The terms summed as a `TreeSum`; the first term is overwritten."""
+    """The terms summed as a `TreeSum`; some are overwritten."""
     tree = TreeSum()
     for term in terms:
         tree.add(term)
-    return tree.total()
+    total = tree.total()
+    assert total is not None
+    return total
 
 
 def global_norm(flat: torch.Tensor) -> float:

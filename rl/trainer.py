@@ -1,18 +1,20 @@
 """One trainer rank: proves a batch on-policy, forms its gradient from canonical shards, takes the optimizer step.
 
-    shard 0 ─ gradient ─┐
-    shard 1 ─ gradient ─┴─┐
-    shard 2 ─ gradient ─┐ ├─ flat gradient ─ norm, clip ─ DeepSpeed step ─ repack, digest
-    shard 3 ─ gradient ─┴─┘       (a fixed binary tree, within and across ranks)
+shard 0 ─ gradient ─┐
+shard 1 ─ gradient ─┴─┐
+shard 2 ─ gradient ─┐ ├─ flat gradient ─ norm, clip ─ DeepSpeed step ─ repack, digest
+shard 3 ─ gradient ─┴─┘       (a fixed binary tree, within and across ranks)
 """
 
 import math
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -109,18 +111,23 @@ class TrainerRank:
         progress = _Pass()
         for shard in self._own_shards(batch):
             self._add_shard(batch, shard, progress)
-        gradient = self._sum_over_ranks(progress.gradients.total())
-        loss = self._sum_over_ranks(progress.losses.total())
-        with progress.timed("digest"):
-            gradient_digest = tensor_digest(gradient)
-        with progress.timed("optimizer"):
-            norm = global_norm(gradient)
-            _require_finite(batch.step, float(loss), norm)
-            gradient.mul_(clip_factor(norm, self._settings.optimizer.max_grad_norm))
-            self._zero.step(gradient, learning_rate)
-            seam.repack(self._model)
-        with progress.timed("digest"):
-            self.policy = self._current_policy(batch.step)
+        gradient = self._sum_over_ranks(progress.gradients.total(), self._zero.num_elements)
+        loss = self._sum_over_ranks(progress.losses.total(), 1)
+        # Hashing leaves the interpreter lock alone, so it runs beside what only reads the same memory.
+        with ThreadPoolExecutor(1) as beside:
+            hashing = beside.submit(tensor_digest, gradient)
+            with progress.timed("optimizer"):
+                norm = global_norm(gradient)
+                _require_finite(batch.step, float(loss), norm)
+            with progress.timed("digest"):
+                gradient_digest = hashing.result()
+            with progress.timed("optimizer"):
+                gradient.mul_(clip_factor(norm, self._settings.optimizer.max_grad_norm))
+                self._zero.step(gradient, learning_rate)
+                hashing_weights = beside.submit(self._current_policy, batch.step)
+                seam.repack(self._model)
+            with progress.timed("digest"):
+                self.policy = hashing_weights.result()
         return self._proof(batch, progress, float(loss), norm, gradient_digest, learning_rate)
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -158,17 +165,16 @@ class TrainerRank:
         """Proves every log-probability of the shard and adds its gradient and loss to the trees."""
         silent = [g for g in shard.groups if self._settings.algorithm.is_silent(g.advantages)]
         learning = [g for g in shard.groups if not self._settings.algorithm.is_silent(g.advantages)]
-        gradient = torch.zeros(self._zero.num_elements)
-        loss = torch.zeros(())
+        gradient = loss = None
         for micro_batch in self._micro_batches(silent):
             with torch.no_grad():
                 self._proved_logprobs(batch, micro_batch, progress)
         totals = _totals(batch)
         for micro_batch in self._micro_batches(learning):
             share = self._settings.algorithm.loss(self._loss_inputs(batch, micro_batch, progress), totals)
-            loss += share.detach()
+            loss = share.detach().view(1) if loss is None else loss + share.detach()
             with progress.timed("backward"):
-                self._accumulate(gradient, torch.autograd.grad(share, self._zero.parameters))
+                gradient = self._accumulate(gradient, torch.autograd.grad(share, self._zero.parameters))
         progress.gradients.add(gradient)
         progress.losses.add(loss)
 
@@ -199,13 +205,19 @@ class TrainerRank:
         progress.entropy_sum += float(scored.entropy.double().sum())
         return scored.logprobs
 
-    def _accumulate(self, flat: torch.Tensor, gradients: tuple[torch.Tensor, ...]) -> None:
+    def _accumulate(self, flat: torch.Tensor | None, gradients: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """`flat` with the parameters' gradients added, in fp32; None counts as zeros."""
+        if flat is None:
+            return torch.cat([gradient.flatten().float() for gradient in gradients])
         for gradient, (_, place) in zip(gradients, self._zero.slices(), strict=True):
             flat[place] += gradient.flatten()
+        return flat
 
-    def _sum_over_ranks(self, subtotal: torch.Tensor) -> torch.Tensor:
+    def _sum_over_ranks(self, subtotal: torch.Tensor | None, num_elements: int) -> torch.Tensor:
         """The tree continued over the ranks' subtotals; the same on every rank."""
         world_size = torch.distributed.get_world_size()
+        if subtotal is None:
+            subtotal = torch.zeros(num_elements)
         if world_size == 1:
             return subtotal
         subtotals = [torch.empty_like(subtotal) for _ in range(world_size)]
@@ -281,4 +293,16 @@ def join_process_group(rank: int, world_size: int, address: str, port: int) -> N
     )
     import deepspeed
 
+    _skip_compiled_collectives(deepspeed)
     deepspeed.init_distributed("gloo", verbose=False)
+
+
+def _skip_compiled_collectives(deepspeed: Any) -> None:
+    """Switches off `deepspeed.comm.torch.build_shm_op` (DeepSpeed 0.19), which compiles C++ at its first start.
+
+    A run must not need a compiler, and the order in which that op adds up is its own. Remove when DeepSpeed has a
+    setting for it.
+    """
+    from deepspeed.ops.op_builder.cpu.comm import ShareMemCommBuilder
+
+    deepspeed.ops.__compatible_ops__[ShareMemCommBuilder.NAME] = False

@@ -3,7 +3,6 @@
 Every call goes to all ranks at once, because they meet in collectives; the answer is rank 0's.
 """
 
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import ray
 
 from kernels.contract import Contract
 from kernels.linear import LinearPlan
+from kernels.process import compute_environment
 from rl.trainer import TrainerRank, TrainerSettings, certified_plan, join_process_group
 from rl.types import StepProof, TrainingBatch
 from rollout.types import PolicyVersion
@@ -86,8 +86,8 @@ class TrainerGroup:
         self._settings = settings
         self._timeout_s = settings.trainer.timeout_s
         world_size = settings.trainer.world_size
-        threads = settings.trainer.threads or max(1, (os.cpu_count() or 1) // world_size)
-        environment = {"OMP_NUM_THREADS": str(threads), "DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
+        environment = compute_environment(settings.trainer.threads, world_size)
+        environment |= {"DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
         remote = ray.remote(num_cpus=0, runtime_env={"env_vars": environment})(TrainerActor)
         self._actors = [remote.remote(rank, world_size) for rank in range(world_size)]
 

@@ -48,7 +48,7 @@ def philox4x32(counter: npt.NDArray[np.uint32], key: npt.NDArray[np.uint32]) -> 
 
 
 def uniforms(keys: list[tuple[int, int, int, int, int]], positions: list[int]) -> npt.NDArray[np.float64]:
-    """One draw in [0, 1) with 53 random bits for each row. keys: `DrawKey.counter_words` by row; returns (n,) float64."""
+    """One draw in [0, 1) with 53 random bits a row. keys: `DrawKey.counter_words` of each; returns (n,) float64."""
     words = np.array(keys, dtype=np.uint32).reshape(-1, 5)
     counter = np.column_stack([np.array(positions, dtype=np.uint32), words[:, :3]])
     random = philox4x32(counter, words[:, 3:]).astype(np.uint64)

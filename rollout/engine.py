@@ -84,7 +84,7 @@ class VLLMEngine:
             return None
 
     def load_policy(self, step: int, weights: dict[str, torch.Tensor]) -> PolicyVersion:
-        """The version the engine holds after taking `weights` (trainer names to tensors); cached prefixes are dropped."""
+        """The version held after taking `weights` (trainer names to tensors); cached prefixes are dropped."""
         digest = self._llm.collective_rpc("load_policy", args=(weights,))[0]
         self.reset_prefix_cache()
         self._policy = PolicyVersion(step, digest)

@@ -7,7 +7,6 @@ The driver waits for every actor, at most `timeout_s`; an actor that died raises
 """
 
 import importlib
-import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +15,7 @@ import ray
 
 from kernels.contract import BrokenGuarantee, Contract
 from kernels.linear import LinearPlan
+from kernels.process import compute_environment
 from rollout.config import RolloutConfig
 from rollout.engine import ENVIRONMENT, SampleRequest, VLLMEngine
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup, SamplingParams
@@ -72,10 +72,7 @@ class RolloutPool:
     ):
         """`environment`: variables for the actors' processes, over those that the contract asks for."""
         self._config, self._seed, self._timeout_s = config, seed, timeout_s
-        threads = config.threads or max(1, (os.cpu_count() or 1) // config.num_actors)
-        variables = ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}
-        if config.num_actors * threads > (os.cpu_count() or 1):
-            variables |= {"OMP_WAIT_POLICY": "PASSIVE"}  # pools that spin on shared cores cost a factor of 5 to 10
+        variables = ENVIRONMENT | compute_environment(config.threads, config.num_actors)
         remote = ray.remote(num_cpus=0, runtime_env={"env_vars": variables | dict(environment)})(RolloutActor)
         self._actors = [remote.remote() for _ in range(config.num_actors)]
         self.policy: PolicyVersion | None = None
@@ -102,10 +99,9 @@ class RolloutPool:
         if self.policy is None:
             raise RuntimeError("the pool has no policy yet; publish the trainer's weights first")
         shares = [list(range(i, len(prompts), len(self._actors))) for i in range(len(self._actors))]
-        pending = [
-            actor.generate.remote([SampleRequest(prompts[i], s, self._seed) for i in share for s in range(group_size)], params)
-            for actor, share in zip(self._actors, shares, strict=True)
-        ]  # fmt: skip
+        samples = range(group_size)
+        requests = [[SampleRequest(prompts[i], s, self._seed) for i in share for s in samples] for share in shares]
+        pending = [a.generate.remote(own, params) for a, own in zip(self._actors, requests, strict=True)]
         groups: dict[int, RolloutGroup] = {}
         for share, rollouts in zip(shares, self._get(pending), strict=True):
             for position, index in enumerate(share):
@@ -130,7 +126,7 @@ class RolloutPool:
 
 
 def require_contract(mine: Contract, engines: Sequence[Contract | None]) -> None:
-    """Nothing; raises ContractMismatch naming the first engine that runs under another contract than `mine`, or none."""
+    """Nothing; raises ContractMismatch naming the first engine whose contract is another than `mine`, or missing."""
     for index, theirs in enumerate(engines):
         if theirs is None:
             raise ContractMismatch(f"rollout actor {index} did not say under which contract it runs")

@@ -19,7 +19,8 @@ def sample_tokens(
     temperature 1); draws: (n,) float64 in [0, 1). Returns ((n,) int64, (n,) fp32).
     """
     greedy = temperatures == 0
-    logprobs = log_probabilities(logits, torch.where(greedy, 1.0, temperatures)[:, None])
+    divisors = torch.where(greedy, 1.0, temperatures)
+    logprobs = log_probabilities(logits, 1.0 if bool((divisors == 1).all()) else divisors[:, None])
     tokens = _inverse_transform(logprobs, draws)
     if bool(greedy.any()):
         tokens = torch.where(greedy, logprobs.argmax(-1), tokens)

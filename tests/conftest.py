@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reward.types import Reward
 from rl import weight_sync
 from rl.algorithms.grpo import GRPO
 from rl.batching import cut_into_shards
@@ -14,7 +15,6 @@ from rl.models import load_tokenizer, resolve_model
 from rl.trainer import TrainerSettings
 from rl.trainer_group import TrainerGroup
 from rl.types import ScoredGroup, TrainingBatch
-from reward.types import Reward
 from rollout.config import RolloutConfig
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, RolloutGroup, SamplingParams

@@ -1,12 +1,14 @@
 """One training step against TRL's GRPOTrainer: 8 prompts x 8 rollouts of at most 64 tokens, same model, data, dtype."""
 
-import os
 import statistics
 import time
 from typing import Any
 
 import ray
 
+from kernels.process import compute_environment
+from reward.surface import digit_share
+from reward.types import Reward
 from rl import weight_sync
 from rl.algorithms.grpo import GRPO
 from rl.batching import cut_into_shards
@@ -22,8 +24,6 @@ from rl.run_folder import RunFolder
 from rl.trainer import TrainerSettings
 from rl.trainer_group import TrainerGroup
 from rl.types import ScoredGroup, TrainingBatch
-from reward.surface import digit_share
-from reward.types import Reward
 from rollout.config import RolloutConfig
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, RolloutGroup, SamplingParams
@@ -109,7 +109,10 @@ def _peak_bytes(_: Any = None) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-@ray.remote(num_cpus=0, runtime_env={"env_vars": {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "OMP_NUM_THREADS": str(os.cpu_count())}})
+TRL_ENVIRONMENT = compute_environment(threads=0, num_processes=1) | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
+
+
+@ray.remote(num_cpus=0, runtime_env={"env_vars": TRL_ENVIRONMENT})
 def _trl_steps(settings: BenchSettings, batches: list[list[str]]) -> tuple[list[float], int]:
     """Seconds of each of TRL's steps, and the peak memory of its process."""
     import tempfile

@@ -1,13 +1,19 @@
 """Stock vLLM in its default settings, in a Ray actor: what the canonical engine is held against."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import ray
 
-STOCK_ENVIRONMENT = {"OMP_NUM_THREADS": str(os.cpu_count()), "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+from kernels.process import compute_environment
+
+STOCK_ENVIRONMENT = compute_environment(threads=0, num_processes=1) | {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+"""Memory and threads as the canonical engine has them: the comparison is of engines, not of allocators."""
 
 
 @ray.remote(num_cpus=0, runtime_env={"env_vars": STOCK_ENVIRONMENT})

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import kernels.attention
-from kernels.attention import PackedLayout, Sequence, attention, attention_reference
+from kernels.attention import PackedLayout, Sequence, attention, attention_reference, tile_queries
 
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 32
 SCALE = HEAD_DIM**-0.5
@@ -194,3 +194,36 @@ def test_layout_of_a_prompt_with_two_completions_and_a_long_neighbour(monkeypatc
     assert layout.block_table.tolist() == [[0, 0], [1, 0], [2, 0], [3, 4]]
     assert layout.query_starts.tolist() == [0, 2, 3, 5, 11]
     assert {layout.block_table.dtype, layout.num_keys.dtype, layout.query_starts.dtype} == {torch.int32}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(9, 3, 64), (4, 2, 32), (16, 8, 128), (32, 2, 64)])
+def test_long_prefill_chunk_and_decode_have_the_same_bits(
+    heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype
+) -> None:
+    """Beyond a few hundred keys the kernel cuts keys by how many queries it is given at once."""
+    generator = torch.Generator().manual_seed(0)
+    num_rows = 1500
+    q, k, v = (torch.randn(num_rows, h, head_dim, generator=generator).to(dtype) for h in (heads, kv_heads, kv_heads))
+    whole = attention(q, k, v, PackedLayout((Sequence(0, num_rows),)), 0.2)
+    threads = torch.get_num_threads()
+    try:
+        for tail in (1, 16, 700):
+            head = num_rows - tail
+            torch.set_num_threads(1 if tail == 16 else threads)
+            parts = attention(q, k, v, PackedLayout((Sequence(0, head), Sequence(head, tail, 0, head))), 0.2)
+            assert torch.equal(parts, whole)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_queries_are_cut_into_tiles_with_the_keys_they_see() -> None:
+    starts, keys, table = tile_queries(
+        torch.tensor([0, 3, 8], dtype=torch.int32),
+        torch.tensor([10, 5], dtype=torch.int32),
+        torch.tensor([[4, 5], [6, 7]], dtype=torch.int32),
+        tile=2,
+    )
+    assert starts.tolist() == [0, 2, 3, 5, 7, 8]
+    assert keys.tolist() == [9, 10, 2, 4, 5]
+    assert table.tolist() == [[4, 5], [4, 5], [6, 7], [6, 7], [6, 7]]

@@ -20,13 +20,16 @@ def test_import_path_with_colon_or_dot_loads(path):
     assert load_reward_function(path) is math_accuracy
 
 
-@pytest.mark.parametrize(("path", "message"), [
-    ("reasoning_gin", "did you mean 'reasoning_gym'"),
-    ("reward.math:math_acuracy", "did you mean 'math_accuracy'"),
-    ("no_such_package.rewards:score", "PYTHONPATH"),
-    ("reward.functions:BUILT_IN", "must be callable, got dict"),
-    ("", "built in are reasoning_gym"),
-])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("reasoning_gin", "did you mean 'reasoning_gym'"),
+        ("reward.math:math_acuracy", "did you mean 'math_accuracy'"),
+        ("no_such_package.rewards:score", "PYTHONPATH"),
+        ("reward.functions:BUILT_IN", "must be callable, got dict"),
+        ("", "built in are reasoning_gym"),
+    ],
+)
 def test_unknown_name_says_what_to_write_instead(path, message):
     with pytest.raises(ValueError, match=message):
         load_reward_function(path)

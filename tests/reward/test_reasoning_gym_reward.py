@@ -19,27 +19,30 @@ def score(*completions, entry=SUM, task="chain_sum", function=reasoning_gym_scor
     return function(["?"] * num, list(completions), task=[task] * num, entry=[entry] * num, **columns)
 
 
-@pytest.mark.parametrize(("completion", "answer"), [
-    ("12 + 30 = 42.", "42"),
-    ("The answer is -7", "-7"),
-    ("The answer is \u22127", "-7"),
-    ("1,234", "1234"),
-    ("$1,234,567.5", "1234567.5"),
-    ("one of 1,2,3", "3"),
-    ("in 2024, about 12345", "12345"),
-    ("12 - 30 = -18.50, I think", "-18.50"),
-    ("4-1", "1"),
-    ("x = .5", ".5"),
-    ("$42$", "42"),
-    ("no idea ", "no idea"),
-    ("", ""),
-    ("<answer>3</answer> or 4 <answer> 5 </answer> 6", "5"),
-    (r"\boxed{\frac{1}{2}} and 9", r"\frac{1}{2}"),
-    (r"<answer>1</answer> then \boxed{2}", "2"),
-    (r"\boxed{2} then <answer>1</answer>", "1"),
-    (r"<answer>\boxed{8}</answer>", "8"),
-    (r"7 \boxed{never closed", "7"),
-])
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("12 + 30 = 42.", "42"),
+        ("The answer is -7", "-7"),
+        ("The answer is \u22127", "-7"),
+        ("1,234", "1234"),
+        ("$1,234,567.5", "1234567.5"),
+        ("one of 1,2,3", "3"),
+        ("in 2024, about 12345", "12345"),
+        ("12 - 30 = -18.50, I think", "-18.50"),
+        ("4-1", "1"),
+        ("x = .5", ".5"),
+        ("$42$", "42"),
+        ("no idea ", "no idea"),
+        ("", ""),
+        ("<answer>3</answer> or 4 <answer> 5 </answer> 6", "5"),
+        (r"\boxed{\frac{1}{2}} and 9", r"\frac{1}{2}"),
+        (r"<answer>1</answer> then \boxed{2}", "2"),
+        (r"\boxed{2} then <answer>1</answer>", "1"),
+        (r"<answer>\boxed{8}</answer>", "8"),
+        (r"7 \boxed{never closed", "7"),
+    ],
+)
 def test_answer_is_what_the_completion_commits_to(completion, answer):
     assert extract_answer(completion) == answer
 
@@ -71,8 +74,12 @@ def test_malformed_output_that_the_task_cannot_read_is_zero():
 
 def test_arithmetic_that_would_take_hours_is_zero_at_once():
     entry = load_reasoning_gym().create_dataset("countdown", seed=1, size=1)[0]
-    outputs = ["<answer>9**9**9**9</answer>", "<answer>2**(9*9**9)</answer>", "<answer>7**99999999999</answer>",
-               "<answer>99999999!</answer>"]
+    outputs = [
+        "<answer>9**9**9**9</answer>",
+        "<answer>2**(9*9**9)</answer>",
+        "<answer>7**99999999999</answer>",
+        "<answer>99999999!</answer>",
+    ]
     assert score(*outputs, entry=entry, task="countdown") == [0.0] * 4
 
 

@@ -71,8 +71,9 @@ def test_columns_token_ids_and_none_reach_the_components():
     with rubric("matches", "num_tokens", "only_long") as scorer:
         [[first, second]] = scorer.score([group("7", "42", answer="42")])
     assert first == Reward(1.0, {"rubric_functions:matches": 0.0, "rubric_functions:num_tokens": 1.0})
-    assert second == Reward(4.0, {"rubric_functions:matches": 1.0, "rubric_functions:num_tokens": 2.0,
-                                  "rubric_functions:only_long": 1.0})
+    assert second == Reward(
+        4.0, {"rubric_functions:matches": 1.0, "rubric_functions:num_tokens": 2.0, "rubric_functions:only_long": 1.0}
+    )
 
 
 def test_conversational_functions_get_messages():
@@ -80,18 +81,21 @@ def test_conversational_functions_get_messages():
         assert values(scorer.score([group("1.5", "-2")])) == [[1.5, -2.0]]
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("raises", r"raised KeyError: 'boom' \(.*rubric_functions.py, line \d+\)"),
-    ("raises_odd", "raised Odd: 1"),
-    ("exits", "raised SystemExit: 3"),
-    ("crashes", "died with exit status 7"),
-    ("hangs", "ran past its limit of 0.5 s"),
-    ("nan", "returned nan for completion 0"),
-    ("infinite", "returned inf for completion 0"),
-    ("words", "returned '1.0' for completion 0"),
-    ("too_few", "returned 1 values for 2 completions"),
-    ("nothing", "returned a NoneType, not a list"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raises", r"raised KeyError: 'boom' \(.*rubric_functions.py, line \d+\)"),
+        ("raises_odd", "raised Odd: 1"),
+        ("exits", "raised SystemExit: 3"),
+        ("crashes", "died with exit status 7"),
+        ("hangs", "ran past its limit of 0.5 s"),
+        ("nan", "returned nan for completion 0"),
+        ("infinite", "returned inf for completion 0"),
+        ("words", "returned '1.0' for completion 0"),
+        ("too_few", "returned 1 values for 2 completions"),
+        ("nothing", "returned a NoneType, not a list"),
+    ],
+)
 def test_failing_function_is_named_with_its_prompt_and_cause(name, message):
     expected = f"'rubric_functions:{name}' on prompt train/0/5: .*{message}.*; "
     scorer = rubric("length", name, time_limit_s=0.5 if name == "hangs" else 30.0)
@@ -132,14 +136,17 @@ def test_value_is_the_weighted_sum_in_order_and_none_is_left_out():
     assert combine(functions, [None, None, None]) == Reward(0.0, {})
 
 
-@pytest.mark.parametrize(("config", "message"), [
-    (RewardConfig([]), "at least one"),
-    (RewardConfig([RewardFunctionConfig("math_accuracy")] * 2), "named once"),
-    (RewardConfig([RewardFunctionConfig("math_acuracy")]), "did you mean 'math_accuracy'"),
-    (RewardConfig([RewardFunctionConfig("math_accuracy", math.nan)]), "finite"),
-    (RewardConfig(num_workers=0), "at least 1, got 0"),
-    (RewardConfig(time_limit_s=0), "positive"),
-])
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (RewardConfig([]), "at least one"),
+        (RewardConfig([RewardFunctionConfig("math_accuracy")] * 2), "named once"),
+        (RewardConfig([RewardFunctionConfig("math_acuracy")]), "did you mean 'math_accuracy'"),
+        (RewardConfig([RewardFunctionConfig("math_accuracy", math.nan)]), "finite"),
+        (RewardConfig(num_workers=0), "at least 1, got 0"),
+        (RewardConfig(time_limit_s=0), "positive"),
+    ],
+)
 def test_wrong_configuration_is_refused_at_once(config, message):
     with pytest.raises(ValueError, match=message):
         Rubric(config)

@@ -83,13 +83,16 @@ def test_task_too_small_to_hold_questions_out_is_refused(num_held_out, tokenizer
         ReasoningGymDataset(DataConfig(params=SMALL, num_held_out=num_held_out), tokenizer, 3, "train")
 
 
-@pytest.mark.parametrize(("config", "message"), [
-    (DataConfig(task="chain_sun"), "did you mean 'chain_sum'"),
-    (DataConfig(params={"max_term": 2}), "did you mean 'max_terms'"),
-    (DataConfig(params={"seed": 2}), "may not set seed"),
-    (DataConfig(params={"min_terms": 5, "max_terms": 2}), "max_terms must be >= min_terms"),
-    (DataConfig(num_prompts=0), "num_prompts must be at least 1, got 0"),
-])
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (DataConfig(task="chain_sun"), "did you mean 'chain_sum'"),
+        (DataConfig(params={"max_term": 2}), "did you mean 'max_terms'"),
+        (DataConfig(params={"seed": 2}), "may not set seed"),
+        (DataConfig(params={"min_terms": 5, "max_terms": 2}), "max_terms must be >= min_terms"),
+        (DataConfig(num_prompts=0), "num_prompts must be at least 1, got 0"),
+    ],
+)
 def test_wrong_configuration_is_refused(config, message, tokenizer):
     with pytest.raises(ValueError, match=message):
         ReasoningGymDataset(config, tokenizer, 0, "train")

@@ -72,13 +72,16 @@ def test_local_checkpoint_is_taken_as_it_is(tiny, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("path", "message"), [
-    ("/no/such/folder", "neither a folder nor a known kind"),
-    ("./missing/folder", "organisation/name"),
-    ("tiny:gpt", "tiny:llama"),
-    ("package:no-such-package-here", "pip install no-such-package-here"),
-    ("package:pytest", "one .gguf file, pytest has 0"),
-])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/no/such/folder", "neither a folder nor a known kind"),
+        ("./missing/folder", "organisation/name"),
+        ("tiny:gpt", "tiny:llama"),
+        ("package:no-such-package-here", "pip install no-such-package-here"),
+        ("package:pytest", "one .gguf file, pytest has 0"),
+    ],
+)
 def test_unknown_model_says_what_else_works(path, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         resolve_model(path, tmp_path, seed=0)

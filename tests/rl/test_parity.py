@@ -1,4 +1,4 @@
-"""The guarantee on real vLLM and DeepSpeed: sampler and trainer compute the same numbers, however either cuts its work."""
+"""The guarantee on real vLLM and DeepSpeed: both compute the same numbers, however either cuts its work."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from rl.batching import micro_batches
 from rollout.config import RolloutConfig
 from rollout.types import SamplingParams
 
-from ..conftest import SAMPLING, Stack, batch_of  # noqa: TID252
+from ..conftest import SAMPLING, Stack, batch_of
 
 pytestmark = pytest.mark.engine
 

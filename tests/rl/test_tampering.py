@@ -12,7 +12,7 @@ from rl.types import ScoredGroup, Shard
 from rollout.engine import VLLMEngine
 from rollout.pool import ContractMismatch, PolicyMismatch, require_contract
 
-from ..conftest import Stack, batch_of, squeezed  # noqa: TID252
+from ..conftest import Stack, batch_of, squeezed
 
 pytestmark = pytest.mark.engine
 
@@ -51,7 +51,7 @@ def with_rollout(batch, group_index: int, sample: int, **changes):
 def refused(stack: Stack, batch) -> str:
     """The message with which the trainer refuses a batch; its policy is untouched."""
     before = stack.trainer.policy()
-    with pytest.raises(Exception) as caught:  # noqa: B017, PT011 - Ray wraps it; the cause is what is checked
+    with pytest.raises(Exception) as caught:
         stack.trainer.step(batch, 1e-2)
     assert isinstance(cause(caught.value), BrokenGuarantee)
     assert stack.trainer.policy() == before

@@ -1,0 +1,175 @@
+"""Whole runs of `zerokl` on the tiny model, as a user starts them."""
+
+import hashlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+REPO = Path(__file__).parents[2]
+CONFIG = REPO / "configs" / "tiny.yaml"
+
+
+def zerokl(*arguments: object, cwd: Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rl", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def final_hash(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    label, value = done.stdout.splitlines()[-1].split(": ")
+    assert label == "final hash"
+    return value
+
+
+def ledger(run_dir: Path) -> list[dict]:
+    return [json.loads(line) for line in (run_dir / "ledger.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def done(workplace: Path) -> subprocess.CompletedProcess[str]:
+    return zerokl("train", CONFIG, "run.dir=run", cwd=workplace)
+
+
+def test_a_run_leaves_what_it_promises(done: subprocess.CompletedProcess[str], workplace: Path) -> None:
+    run = workplace / "run"
+    value = final_hash(done)
+    records = ledger(run)
+    assert [record["step"] for record in records] == [1, 2, 3]
+    assert records[-1]["hash"] == value
+    for name in ("config.yaml", "metrics.jsonl", "model/config.json", "model/tokenizer.json"):
+        assert (run / name).is_file(), name
+    assert (run / "checkpoints" / "step_000003" / "checkpoint.json").is_file()
+    assert len((run / "rollouts" / "step_000002.jsonl").read_text().splitlines()) == 16
+
+
+def test_the_chain_can_be_recomputed_with_nothing_but_json_and_sha256(done, workplace: Path) -> None:
+    final_hash(done)
+    prev = "0" * 64
+    for record in ledger(workplace / "run"):
+        body = {key: value for key, value in record.items() if key != "hash"}
+        assert body["prev"] == prev
+        text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+        prev = hashlib.sha256(text.encode()).hexdigest()
+        assert record["hash"] == prev
+        assert record["num_mismatched"] == 0 and record["num_tokens"] > 0
+
+
+def test_the_policy_changed_at_every_step(done, workplace: Path) -> None:
+    final_hash(done)
+    records = ledger(workplace / "run")
+    assert len({record["weights"] for record in records}) == 3
+    assert [record["policy"] for record in records[1:]] == [record["weights"] for record in records[:-1]]
+    assert all(record["grad_norm_bits"] != "0x00000000" for record in records)
+
+
+def test_rollout_and_trainer_logprobs_are_written_with_equal_bits(done, workplace: Path) -> None:
+    final_hash(done)
+    lines = (workplace / "run" / "rollouts" / "step_000003.jsonl").read_text().splitlines()
+    for rollout in map(json.loads, lines):
+        assert rollout["rollout_logprobs"] == rollout["trainer_logprobs"]
+        assert len(rollout["rollout_logprobs"]) == len(rollout["token_ids"])
+        for value in map(float.fromhex, rollout["rollout_logprobs"]):
+            assert struct.unpack("<f", struct.pack("<f", value))[0] == value <= 0
+
+
+def test_logprobs_are_those_of_a_plain_hugging_face_forward(done, workplace: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    final_hash(done)
+    model_dir = next((workplace / "models").glob("tiny-llama-*"))
+    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    lines = (workplace / "run" / "rollouts" / "step_000001.jsonl").read_text().splitlines()
+    for rollout in map(json.loads, lines[:4]):
+        prompt, tokens = rollout["prompt_token_ids"], rollout["token_ids"]
+        logits = model(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]
+        expected = logits.log_softmax(-1).gather(1, torch.tensor(tokens)[:, None])[:, 0]
+        sampled = torch.tensor([float.fromhex(x) for x in rollout["rollout_logprobs"]])
+        assert torch.allclose(sampled, expected, atol=0.1 if "bfloat16" in str(model.dtype) else 2e-2)
+
+
+def test_the_same_config_gives_the_same_hash_whatever_runs_it(done, workplace: Path) -> None:
+    other = zerokl(
+        "train", CONFIG, "run.dir=other", "rollout.num_actors=2", "rollout.max_num_seqs=3",
+        "rollout.max_num_batched_tokens=64", "rollout.prefix_caching=false", "checkpoint.every=2", cwd=workplace,
+    )  # fmt: skip
+    assert final_hash(other) == final_hash(done)
+
+
+def test_another_seed_gives_another_hash(done, workplace: Path) -> None:
+    other = zerokl("train", CONFIG, "run.dir=seed", "seed=1", "steps=1", cwd=workplace)
+    assert final_hash(other) != ledger(workplace / "run")[0]["hash"]
+
+
+def test_a_killed_run_resumes_to_the_same_hash(done, workplace: Path) -> None:
+    run = workplace / "killed"
+    command = [sys.executable, "-m", "rl", "train", str(CONFIG), "run.dir=killed"]
+    process = subprocess.Popen(command, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (run / "checkpoints" / "step_000001" / "checkpoint.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert final_hash(zerokl("resume", "killed", cwd=workplace)) == final_hash(done)
+
+
+def test_a_finished_run_resumes_to_its_own_hash_and_is_not_overwritten(done, workplace: Path) -> None:
+    assert final_hash(zerokl("resume", "run", cwd=workplace)) == final_hash(done)
+    again = zerokl("train", CONFIG, "run.dir=run", cwd=workplace)
+    assert again.returncode == 2 and "zerokl resume" in again.stderr
+
+
+def test_the_model_loads_in_stock_vllm(done, workplace: Path) -> None:
+    final_hash(done)
+    script = (
+        "from vllm import LLM, SamplingParams\n"
+        "llm = LLM('run/model', enforce_eager=True, max_model_len=128, kv_cache_memory_bytes=2**26)\n"
+        "print(len(llm.generate(['1 + 1 ='], SamplingParams(max_tokens=4, ignore_eos=True))[0].outputs[0].token_ids))\n"
+    )
+    stock = subprocess.run(
+        [sys.executable, "-c", script], cwd=workplace, capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert stock.stdout.splitlines()[-1] == "4", stock.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["rollout.group_sizes=4"], "did you mean"),
+        (["rollout.top_p=0.9"], "renormalised"),
+        (["trainer.num_shards=3"], "power of two"),
+        (["trainer.world_size=3"], "it could be 1 or 2 or 4"),
+        (["model.path=nowhere"], "neither a folder nor"),
+        (["data.task=chain_sums"], "chain_sum"),
+        (["algorithm.params.clips=1"], "did you mean clip"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_says_why(workplace: Path, overrides: list[str], message: str) -> None:
+    refused = zerokl("train", CONFIG, "run.dir=refused", *overrides, cwd=workplace)
+    assert refused.returncode == 2, refused.stderr
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_reward_function_that_raises_ends_the_run_with_its_name(workplace: Path) -> None:
+    (workplace / "my_rewards.py").write_text("def broken(prompts, completions, **_):\n    raise KeyError('oops')\n")
+    override = "reward.functions=[{name: 'my_rewards:broken'}]"
+    refused = zerokl("train", CONFIG, "run.dir=broken", override, cwd=workplace)
+    assert refused.returncode == 2, refused.stderr
+    assert "my_rewards:broken" in refused.stderr and "oops" in refused.stderr
