@@ -22,7 +22,7 @@ def cause(error: BaseException) -> BaseException:
 
 
 def flip_weight_bit(engine: VLLMEngine) -> None:
-    """One bit of one weight of the engine, in both the plain and the packed copy."""
+    """The lowest exponent bit of the largest weight of one layer of the engine, plain and packed."""
     engine._llm.apply_model(_flip_in_model)
 
 
@@ -31,9 +31,10 @@ def _flip_in_model(model) -> None:
 
     from kernels.linear import PackedWeight
 
-    layer = next(m for m in model.modules() if hasattr(m, "cpu_linear"))
-    bits = layer.weight.data.view(torch.int32 if layer.weight.dtype == torch.float32 else torch.int16)
-    bits[0, 0] ^= 1 << (22 if layer.weight.dtype == torch.float32 else 6)
+    layer = next(m for name, m in model.named_modules() if name.endswith("down_proj"))
+    is_fp32 = layer.weight.dtype == torch.float32
+    bits = layer.weight.data.view(torch.int32 if is_fp32 else torch.int16).flatten()
+    bits[layer.weight.data.abs().argmax()] ^= 1 << (23 if is_fp32 else 7)
     layer.cpu_linear.packed = PackedWeight(layer.weight, layer.cpu_linear.packed.plan)
 
 
@@ -78,12 +79,13 @@ def test_weights_that_did_not_arrive(stack: Stack) -> None:
 def test_one_logprob_bit(stack: Stack, group_index: int) -> None:
     batch = batch_of(stack.sample())
     logprobs = list(batch.shards[group_index].groups[0].group.rollouts[2].rollout_logprobs)
-    bits = struct.unpack("<I", struct.pack("<f", logprobs[3]))[0]
-    true_value = logprobs[3]
-    logprobs[3] = struct.unpack("<f", struct.pack("<I", bits ^ 1))[0]
+    last = len(logprobs) - 1
+    true_value = logprobs[last]
+    bits = struct.unpack("<I", struct.pack("<f", true_value))[0]
+    logprobs[last] = struct.unpack("<f", struct.pack("<I", bits ^ 1))[0]
     message = refused(stack, with_rollout(batch, group_index, 2, rollout_logprobs=tuple(logprobs)))
-    assert f"step 1, prompt train/0/{group_index}, sample 2, position 3" in message
-    assert f"rollout {logprobs[3]!r} (0x{bits ^ 1:08x}), trainer {true_value!r} (0x{bits:08x})" in message
+    assert f"step 1, prompt train/0/{group_index}, sample 2, position {last}" in message
+    assert f"rollout {logprobs[last]!r} (0x{bits ^ 1:08x}), trainer {true_value!r} (0x{bits:08x})" in message
 
 
 def test_a_stale_version(stack: Stack) -> None:
