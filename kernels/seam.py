@@ -26,7 +26,7 @@ class CanonicalLinear(nn.Linear):
         return linear(input, self.weight, self.bias, self.packed)
 
 
-def install(model: nn.Module, plan: LinearPlan) -> None:
+def install(model: Any, plan: LinearPlan) -> None:
     """Nothing; afterwards `model` (a Hugging Face causal LM) computes with the canonical ops.
 
     Raises ValueError for a model whose forward pass has parts that the seams do not cover.
@@ -53,7 +53,8 @@ def linear_shapes(model: nn.Module) -> list[tuple[int, int]]:
     The engine merges projections that read the same input; each column keeps its own bits, so the parts stand for
     the whole.
     """
-    return sorted({tuple(m.weight.shape) for m in model.modules() if isinstance(m, nn.Linear)})
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return sorted({(layer.out_features, layer.in_features) for layer in layers})
 
 
 def hidden_states(model: Any, token_ids: torch.Tensor, layout: PackedLayout) -> torch.Tensor:

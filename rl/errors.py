@@ -1,9 +1,12 @@
 """What can go wrong, sorted by whose move it is, and the exit status that says so."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from kernels.contract import BrokenGuarantee
 from reward.rubric import RewardError
 
-__all__ = ["BrokenGuarantee", "ConfigError", "UserError", "exit_status", "root_cause"]
+__all__ = ["BrokenGuarantee", "ConfigError", "UserError", "bad_input", "exit_status", "root_cause"]
 
 EXIT_OTHER = 1
 EXIT_BAD_INPUT = 2
@@ -36,3 +39,14 @@ def root_cause(error: BaseException) -> BaseException:
     while isinstance(cause := getattr(error, "cause", None), BaseException) and cause is not error:
         error = cause
     return error
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """Turn a `ValueError` inside the block, here or in a Ray actor, into a `UserError`: for what a config brings up."""
+    try:
+        yield
+    except (UserError, RewardError):
+        raise
+    except ValueError as error:
+        raise UserError(str(root_cause(error))) from error

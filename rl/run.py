@@ -17,7 +17,7 @@ from rl.checkpoint import Position, last_checkpoint
 from rl.cluster import ray_cluster
 from rl.config import Config, load_config, save_config
 from rl.data import Dataset, ReasoningGymDataset
-from rl.errors import ConfigError, UserError
+from rl.errors import ConfigError, UserError, bad_input
 from rl.ledger import GENESIS, Ledger
 from rl.models import load_tokenizer, resolve_model
 from rl.progress import Progress
@@ -85,22 +85,25 @@ def session(config: Config, folder: RunFolder) -> Iterator[Session]:
     """A session that stands where the run's last checkpoint does. Leaving it ends every process it started."""
     started_at = time.monotonic()
     with ExitStack() as stack:
-        algorithm = _algorithm(config)
+        with bad_input():
+            algorithm = make_algorithm(config.algorithm.name, config.algorithm.params)
         progress = stack.enter_context(Progress())
         progress.start(config.steps, f"{folder.path}: {config.algorithm.name} on {config.data.task}")
         progress.phase("reading the model and the data")
-        rubric = stack.enter_context(Rubric(config.reward))
-        rubric.warm_up()
-        model_dir = resolve_model(config.model.path, MODEL_CACHE, seed=config.seed).resolve()
-        tokenizer = load_tokenizer(model_dir)
-        train_data, held_out = _data(config, tokenizer)
+        with bad_input():
+            rubric = stack.enter_context(Rubric(config.reward))
+            rubric.warm_up()
+            model_dir = resolve_model(config.model.path, MODEL_CACHE, seed=config.seed).resolve()
+            tokenizer = load_tokenizer(model_dir)
+            train_data, held_out = _data(config, tokenizer)
         progress.phase("starting Ray, the trainer and vLLM")
         stack.enter_context(ray_cluster())
         trainer = TrainerGroup(_trainer_settings(config, model_dir, algorithm))
         stack.callback(trainer.close)
         pool = RolloutPool(config.rollout, config.seed, config.trainer.timeout_s)
         stack.callback(pool.close)
-        contract = _start(trainer, pool, model_dir, config.trainer.dtype)
+        with bad_input():
+            contract = _start(trainer, pool, model_dir, config.trainer.dtype)
         position = _restore(folder, trainer)
         weight_sync.publish(trainer, pool, position.policy)
         tracker = make_tracker(config)
@@ -160,13 +163,6 @@ def save_model(current: Session) -> None:
     load_tokenizer(model_dir).save_pretrained(partial)
     shutil.rmtree(current.folder.model_dir, ignore_errors=True)
     os.rename(partial, current.folder.model_dir)
-
-
-def _algorithm(config: Config) -> Algorithm:
-    try:
-        return make_algorithm(config.algorithm.name, config.algorithm.params)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _data(config: Config, tokenizer: object) -> tuple[Dataset, list[Prompt]]:

@@ -97,7 +97,7 @@ def _settings(dtype: torch.dtype, zero_stage: int) -> dict[str, Any]:
         "zero_optimization": {"stage": zero_stage, "overlap_comm": False, "compute_grad_norm": False},
     }
     if dtype == torch.bfloat16:
-        # No `grad_accum_dtype`: it picks another optimizer class at stage 1, and the gradient handed over is fp32 anyway.
+        # No `grad_accum_dtype`: it picks another optimizer class at stage 1, and what is handed over is fp32 anyway.
         settings["bf16"] = {"enabled": True}
     return settings
 

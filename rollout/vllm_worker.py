@@ -113,7 +113,7 @@ def _use_canonical_linear(plan: LinearPlan) -> None:
     proves that every layer took it. Remove when vLLM's CPU linear is batch-invariant by contract.
     """
 
-    def dispatch(layer: nn.Module, remove_weight: bool) -> None:
+    def dispatch(layer: Any, remove_weight: bool) -> None:
         layer.cpu_linear = _CanonicalProduct(PackedWeight(layer.weight, plan))
 
     vllm_layers.dispatch_cpu_unquantized_gemm = dispatch

@@ -10,7 +10,7 @@ import ray
 
 from rl.bench import BenchResult, BenchSettings
 from rl.bench.canonical import CanonicalEngine
-from rl.bench.stock import StockEngine
+from rl.bench.stock import start_stock_engine
 from rl.models import load_tokenizer
 
 NUM_REQUESTS = (1, 8, 64, 256)
@@ -22,7 +22,7 @@ def measure(settings: BenchSettings) -> BenchResult:
     """Tokens/s of both by number of requests at once, and the median ratio."""
     tokenizer = load_tokenizer(settings.model_dir)
     prompts = [tokenizer.encode(f"What is {i * 7 % 50} + {i * 13 % 40}?") for i in range(max(NUM_REQUESTS))]
-    stock = StockEngine.remote(settings.model_dir, settings.dtype, MAX_MODEL_LEN)
+    stock = start_stock_engine(settings, MAX_MODEL_LEN)
     canonical = CanonicalEngine(settings, MAX_MODEL_LEN)
     sides = {
         "stock": lambda batch: ray.get(stock.generate.remote(batch, NEW_TOKENS, 1.0))[0],

@@ -7,6 +7,7 @@ from typing import Any
 import ray
 
 from kernels.process import compute_environment
+from rl.bench import BenchSettings
 
 STOCK_ENVIRONMENT = compute_environment(threads=0, num_processes=1) | {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -16,7 +17,12 @@ STOCK_ENVIRONMENT = compute_environment(threads=0, num_processes=1) | {
 """Memory and threads as the canonical engine has them: the comparison is of engines, not of allocators."""
 
 
-@ray.remote(num_cpus=0, runtime_env={"env_vars": STOCK_ENVIRONMENT})
+def start_stock_engine(settings: BenchSettings, max_model_len: int) -> Any:
+    """A Ray actor with a `StockEngine`."""
+    remote = ray.remote(num_cpus=0, runtime_env={"env_vars": STOCK_ENVIRONMENT})(StockEngine)
+    return remote.remote(settings.model_dir, settings.dtype, max_model_len)
+
+
 class StockEngine:
     """vLLM's native model, compiled, with its own sampler: nothing set but the sizes."""
 

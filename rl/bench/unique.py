@@ -8,7 +8,7 @@ import ray
 
 from rl.bench import BenchResult, BenchSettings
 from rl.bench.canonical import CanonicalEngine
-from rl.bench.stock import StockEngine
+from rl.bench.stock import start_stock_engine
 from rl.models import load_tokenizer
 
 WAVES = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
@@ -27,7 +27,7 @@ def measure(settings: BenchSettings) -> BenchResult:
     canonical = CanonicalEngine(settings, MAX_MODEL_LEN)
     found = {"canonical": _completions(canonical.generate, prompt, waves)}
     canonical.close()
-    stock = StockEngine.remote(settings.model_dir, settings.dtype, MAX_MODEL_LEN)
+    stock = start_stock_engine(settings, MAX_MODEL_LEN)
     found["stock"] = _completions(lambda *args: ray.get(stock.generate.remote(*args)), prompt, waves)
     ray.kill(stock)
     figures = {
