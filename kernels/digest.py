@@ -12,7 +12,7 @@ import torch
 def tensor_digest(tensor: torch.Tensor) -> str:
     """sha256 hex over the bytes of a tensor, row-major, in its own dtype."""
     flat = tensor.detach().contiguous().flatten()
-    return hashlib.sha256(memoryview(flat.view(torch.uint8).numpy())).hexdigest()
+    return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
 
 
 def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:

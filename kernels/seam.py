@@ -37,7 +37,7 @@ def install(model: Any, plan: LinearPlan) -> None:
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = CanonicalLinear
-            module.packed = PackedWeight(module.weight, plan)
+            cast(CanonicalLinear, module).packed = PackedWeight(module.weight, plan)
 
 
 def repack(model: nn.Module) -> None:
