@@ -21,14 +21,15 @@ def train(run: Session) -> RunSummary:
         position = _step(run, position, is_last=position.step + 1 == run.config.steps)
     run.progress.phase("writing the model")
     save_model(run)
+    records = run.ledger.records()
     return RunSummary(
         before=before,
         after=recorded_accuracy(run.folder, position.step),
         steps=position.step,
         num_tokens=position.num_tokens,
         tokens_per_s=position.num_tokens / max(position.step_time_s, 1e-9),
-        num_compared=position.num_tokens,
-        num_mismatched=0,
+        num_compared=sum(record["num_tokens"] for record in records),
+        num_mismatched=sum(record["num_mismatched"] for record in records),
         final_hash=position.ledger_hash,
         run_dir=run.folder.path,
         wall_s=time.monotonic() - run.started_at,

@@ -1,11 +1,13 @@
 """The proof of on-policyness: same policy version, and every log-probability equal in all bits."""
 
 import struct
+from collections.abc import Sequence
 
 import torch
 
 from rl.batching import MicroBatch
 from rl.errors import BrokenGuarantee
+from rl.types import TrainingBatch
 from rollout.types import PolicyVersion
 
 LIKELY_CAUSES = (
@@ -32,6 +34,19 @@ def require_on_policy(step: int, batch: MicroBatch, trainer_logprobs: torch.Tens
     differ = (mine != batch.rollout_logprobs.view(torch.int32)) | trainer_logprobs.detach().isnan()
     if bool(differ.any()):
         raise BrokenGuarantee(_describe(step, batch, trainer_logprobs.detach(), differ))
+
+
+def count_mismatched(batch: TrainingBatch, trainer_logprobs: Sequence[Sequence[Sequence[float]]]) -> int:
+    """How many log-probabilities of a whole batch differ from their rollout's: counted anew, from what is written.
+
+    trainer_logprobs: by group, rollout, token.
+    """
+    sides = (
+        (rollout.rollout_logprobs, mine)
+        for scored, group in zip(batch.groups, trainer_logprobs, strict=True)
+        for rollout, mine in zip(scored.group.rollouts, group, strict=True)
+    )
+    return sum(a != b for theirs, mine in sides for a, b in zip(theirs, mine, strict=True))
 
 
 def _describe(step: int, batch: MicroBatch, trainer_logprobs: torch.Tensor, differ: torch.Tensor) -> str:

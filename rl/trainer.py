@@ -29,7 +29,7 @@ from rl.algorithms import Algorithm
 from rl.batching import MicroBatch, micro_batches
 from rl.config import OptimizerConfig, TrainerConfig
 from rl.gradient import TreeSum, clip_factor, global_norm, tree_sum
-from rl.proof import require_on_policy, require_same_policy
+from rl.proof import count_mismatched, require_on_policy, require_same_policy
 from rl.types import BatchTotals, LossInputs, ScoredGroup, Shard, StepProof, TrainingBatch
 from rl.zero import ZeroEngine
 from rollout.types import PolicyVersion
@@ -232,12 +232,13 @@ class TrainerRank:
     ) -> StepProof:
         logprobs, entropy_sum = _gather_objects(progress.logprobs, progress.entropy_sum)
         num_tokens = sum(len(rollout) for rollout in logprobs.values())
+        trainer_logprobs = tuple(
+            tuple(logprobs[r.prompt_id, r.sample] for r in group.group.rollouts) for group in batch.groups
+        )
         return StepProof(
-            trainer_logprobs=tuple(
-                tuple(logprobs[r.prompt_id, r.sample] for r in group.group.rollouts) for group in batch.groups
-            ),
+            trainer_logprobs=trainer_logprobs,
             num_tokens=num_tokens,
-            num_mismatched=0,  # a mismatch has stopped the run before
+            num_mismatched=count_mismatched(batch, trainer_logprobs),
             loss=loss,
             grad_norm=norm,
             gradient=digest,

@@ -14,6 +14,8 @@ OTHER_VALUES = {
     "attention_isa": "amx",
     "attention_block_size": 64,
     "attention_splits_kv": True,
+    "attention_tiles_queries": False,
+    "l2_bytes": 2**21,
     "dtype": "bfloat16",
     "device": "cuda",
     "vector_isa": "avx512",
@@ -28,6 +30,8 @@ def contract(**changes):
         "attention_isa": "vec",
         "attention_block_size": 128,
         "attention_splits_kv": False,
+        "attention_tiles_queries": True,
+        "l2_bytes": 2**19,
         "dtype": "float32",
         "device": "cpu",
         "vector_isa": "avx2",
@@ -68,9 +72,11 @@ def test_differences_show_mine_and_theirs():
 
 
 def test_a_contract_built_here_names_what_computes_on_this_machine():
-    built = build_contract(LinearPlan("aten", 8), "vec", 128, False, torch.bfloat16)
+    built = build_contract(LinearPlan("aten", 8), True, "vec", 128, False, torch.bfloat16)
     assert (built.linear, built.attention_isa, built.attention_block_size) == (LinearPlan("aten", 8), "vec", 128)
     assert (built.attention_splits_kv, built.dtype, built.device) == (False, "bfloat16", "cpu")
+    assert built.attention_tiles_queries
+    assert built.l2_bytes >= 2**17
     assert built.vector_isa == vector_isa()
     versions = dict(built.versions)
     assert versions["torch"] == importlib.metadata.version("torch")

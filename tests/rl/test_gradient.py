@@ -110,3 +110,19 @@ def test_a_short_gradient_is_left_alone_and_a_long_one_scaled_to_the_limit():
     assert clip_factor(0.0, 1.0) == 1.0
     assert clip_factor(4.0, 1.0) == 1.0 / 4.000001
     assert clip_factor(4.0, 0.5) == 0.5 / 4.000001
+
+
+def test_a_term_that_was_not_formed_counts_as_zeros():
+    values = torch.randn(4, 1000, generator=torch.Generator().manual_seed(3))
+    expected = tree_sum([values[0].clone(), values[1].clone(), torch.zeros(1000), values[3].clone()])
+    tree = TreeSum()
+    for term in (values[0].clone(), values[1].clone(), None, values[3].clone()):
+        tree.add(term)
+    assert torch.equal(tree.total(), expected)
+
+
+def test_a_sum_of_nothing_that_was_formed_is_none():
+    tree = TreeSum()
+    tree.add(None)
+    tree.add(None)
+    assert tree.total() is None

@@ -4,8 +4,8 @@ import torch
 from reward.types import Reward
 from rl.batching import Slice, pack
 from rl.errors import BrokenGuarantee
-from rl.proof import require_on_policy, require_same_policy
-from rl.types import ScoredGroup
+from rl.proof import count_mismatched, require_on_policy, require_same_policy
+from rl.types import ScoredGroup, Shard, TrainingBatch
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup
 
 
@@ -94,3 +94,11 @@ def test_a_stale_step_is_named():
 def test_another_digest_at_the_same_step_is_named():
     with pytest.raises(BrokenGuarantee, match=f"weights {'ab' * 8}….* with {'cd' * 8}…"):
         require_same_policy(PolicyVersion(3, "ab" * 32), PolicyVersion(3, "cd" * 32))
+
+
+def test_mismatches_of_a_whole_batch_are_counted_from_what_is_written():
+    first, second = piece("train/0/4", (0, 1), [-1.0, -0.25], [-3.0]), piece("train/0/9", (0,), [-2.0])
+    shards = (Shard((first.group,)), Shard((second.group,)))
+    whole = TrainingBatch(1, PolicyVersion(0, ""), 1.0, 4, shards)
+    assert count_mismatched(whole, (((-1.0, -0.25), (-3.0,)), ((-2.0,),))) == 0
+    assert count_mismatched(whole, (((-1.0, -0.5), (-3.0,)), ((-2.5,),))) == 2

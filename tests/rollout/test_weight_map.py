@@ -103,3 +103,25 @@ def test_a_model_that_merges_nothing_needs_no_mapping():
     tensors = WeightMap(model, {"weight": torch.zeros(3, 2), "bias": torch.zeros(3)}).tensors
     tensors["bias"].fill_(4)
     assert model.bias.tolist() == [4, 4, 4]
+
+
+def test_a_missing_part_of_a_merged_parameter_is_named():
+    class Merged(nn.Module):
+        packed_modules_mapping: ClassVar = {"qkv_proj": ["q_proj", "k_proj", "v_proj"]}
+
+        def __init__(self):
+            super().__init__()
+            self.attn = nn.Module()
+            self.attn.qkv_proj = nn.Linear(4, 12, bias=False)
+
+    parts = {f"attn.{name}_proj.weight": torch.zeros(4, 4) for name in "qkv"}
+    assert set(WeightMap(Merged(), parts).tensors) == set(parts)
+    for name in parts:
+        rest = {other: tensor for other, tensor in parts.items() if other != name}
+        with pytest.raises(ValueError, match="qkv_proj|q_proj|k_proj"):
+            WeightMap(Merged(), rest)
+
+
+def test_a_tensor_that_does_not_fit_its_place_is_named():
+    with pytest.raises(ValueError, match=r"has shape \(20, 4\)"):
+        WeightMap(nn.Linear(4, 16, bias=False), {"weight": torch.zeros(20, 4)})
