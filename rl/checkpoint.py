@@ -51,7 +51,7 @@ def save_checkpoint(run: RunFolder, position: Position, write_state: Callable[[P
     with naming(final):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        write_state(partial)
+        write_state(partial.resolve())  # it may run in a process that stands elsewhere
         manifest = asdict(position) | {"files": {STATE_FILE: file_digest(partial / STATE_FILE)}}
         write_atomically(partial / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         shutil.rmtree(final, ignore_errors=True)
