@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from reward.rubric import Rubric
+from rl.records import CORRECT
 from rl.run_folder import RunFolder
 from rl.summary import Accuracy
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
-
-CORRECT = 1.0
 
 
 def evaluate(pool: RolloutPool, rubric: Rubric, prompts: Sequence[Prompt], params: SamplingParams) -> Accuracy:
