@@ -12,7 +12,7 @@ and its keys alone: a prefill, whole or in chunks, a decode step and this packed
 recomputes the probabilities in fp32.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -107,6 +107,17 @@ class PackedLayout:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """How a layer turns q · k into a score, and which keys it sees."""
+
+    scale: float
+    window: int | None = None
+    """A query sees itself and the `window - 1` keys before it; None sees all."""
+    soft_cap: float = 0.0
+    """Scores become soft_cap · tanh(score / soft_cap); 0 leaves them."""
+
+
+@dataclass(frozen=True)
 class _Bundle:
     query_rows: torch.Tensor
     """(S, Q) int64, padding points at row 0."""
@@ -114,35 +125,48 @@ class _Bundle:
     """(S, L) int64, padding points at row 0."""
     is_query: torch.Tensor
     """(S, Q) bool."""
-    visible: torch.Tensor
-    """(S, 1, Q, L) bool; every padded query sees key 0, so that no row of the softmax is empty."""
+    distance: torch.Tensor
+    """(S, 1, Q, L) int64: how many positions a key lies before its query."""
+    masks: dict[int | None, torch.Tensor] = field(default_factory=dict)
+    """By window, made once for all layers."""
+
+    def visible(self, window: int | None) -> torch.Tensor:
+        """(S, 1, Q, L) bool; every padded query sees key 0, so that no row of the softmax is empty."""
+        if window not in self.masks:
+            seen = self.distance >= 0
+            if window is not None:
+                seen &= self.distance < window
+            queries = self.is_query[:, None, :, None]
+            self.masks[window] = (seen & queries) | (~queries & (torch.arange(self.distance.shape[-1]) == 0))
+        return self.masks[window]
 
 
 def attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scale: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scores: Scores
 ) -> torch.Tensor:
     """Causal attention with the canonical bits, differentiable.
 
     query: (rows, heads, head_dim); key, value: (rows, kv_heads, head_dim), bf16 or fp32; returns like query.
     Grouped-query attention: head h reads kv head h // (heads / kv_heads).
     """
-    return _Attention.apply(query, key, value, layout, scale)
+    return _Attention.apply(query, key, value, layout, scores)
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, query, key, value, layout, scale):  # type: ignore[no-untyped-def]
+    def forward(ctx, query, key, value, layout, scores):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(query, key, value)
-        ctx.layout, ctx.scale = layout, scale
-        return _paged_forward(query, key, value, layout, scale)
+        ctx.layout, ctx.scores = layout, scores
+        return _paged_forward(query, key, value, layout, scores)
 
     @staticmethod
     def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
-        query, key, value = (t.float() for t in ctx.saved_tensors)
+        saved = ctx.saved_tensors  # read once: under gradient checkpointing each reading computes the layer again
+        query, key, value = (t.float() for t in saved)
         grads = tuple(torch.zeros_like(t) for t in (query, key, value))
         for bundle in ctx.layout.bundles:
-            _bundle_backward(query, key, value, grad_out.float(), bundle, ctx.scale, grads)
-        return *(grad.to(t.dtype) for grad, t in zip(grads, ctx.saved_tensors, strict=True)), None, None
+            _bundle_backward(query, key, value, grad_out.float(), bundle, ctx.scores, grads)
+        return *(grad.to(t.dtype) for grad, t in zip(grads, saved, strict=True)), None, None
 
 
 def query_tile(num_heads: int, num_kv_heads: int) -> int:
@@ -184,7 +208,7 @@ def attention_isa(dtype: torch.dtype, head_dim: int) -> str:
 
 
 def _paged_forward(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scale: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scores: Scores
 ) -> torch.Tensor:
     ops = cpu_ops()
     (_, num_heads, head_dim), num_kv_heads = query.shape, key.shape[1]
@@ -194,16 +218,17 @@ def _paged_forward(
     key_cache, value_cache = cache.chunk(2, dim=2)
     rows, slots = layout.key_rows, layout.slots
     ops.cpu_attn_reshape_and_cache(key[rows], value[rows], key_cache, value_cache, slots, isa, 1.0, 1.0, "auto")
+    window = -1 if scores.window is None else scores.window
     tile = query_tile(num_heads, num_kv_heads)
     starts, num_keys, table = tile_queries(layout.query_starts, layout.num_keys, layout.block_table, tile)
     plan = ops.get_scheduler_metadata(
         len(num_keys), num_heads, num_kv_heads, head_dim, num_keys, query.dtype, starts,
-        True, -1, isa, False, None, "auto",
+        True, window, isa, False, None, "auto",
     )  # fmt: skip
     out = torch.empty_like(query)
     ops.cpu_attention_with_kv_cache(
-        query, key_cache, value_cache, out, starts, num_keys, scale, True, None, -1,
-        table, 0.0, plan, None, None, 1.0, 1.0, "auto",
+        query, key_cache, value_cache, out, starts, num_keys, scores.scale, True, None, window,
+        table, scores.soft_cap, plan, None, None, 1.0, 1.0, "auto",
     )  # fmt: skip
     return out
 
@@ -214,7 +239,7 @@ def _bundle_backward(
     value: torch.Tensor,
     grad_out: torch.Tensor,
     bundle: _Bundle,
-    scale: float,
+    scores: Scores,
     grads: tuple[torch.Tensor, ...],
 ) -> None:
     """Adds the gradients of one bundle's sequences to `grads`; all fp32."""
@@ -222,10 +247,13 @@ def _bundle_backward(
     q, g = (t[bundle.query_rows].transpose(1, 2) for t in (query, grad_out))  # (S, H, Q, D)
     k, v = (t[bundle.key_rows].transpose(1, 2).repeat_interleave(repeats, dim=1) for t in (key, value))  # (S, H, L, D)
     g = g * bundle.is_query[:, None, :, None]
-    scores = torch.matmul(q, k.transpose(2, 3)).mul_(scale).masked_fill_(~bundle.visible, float("-inf"))
-    probs = scores.softmax(-1)
+    raw = torch.matmul(q, k.transpose(2, 3)).mul_(scores.scale)
+    capped = _capped(raw, scores.soft_cap)
+    probs = capped.masked_fill(~bundle.visible(scores.window), float("-inf")).softmax(-1)
     grad_probs = torch.matmul(g, v.transpose(2, 3))
-    grad_scores = probs * (grad_probs - (grad_probs * probs).sum(-1, keepdim=True)) * scale
+    grad_scores = probs * (grad_probs - (grad_probs * probs).sum(-1, keepdim=True)) * scores.scale
+    if scores.soft_cap:
+        grad_scores *= 1 - (capped / scores.soft_cap).square()  # d tanh = 1 - tanh²
     grad_q = torch.matmul(grad_scores, k)
     grad_k = _sum_heads(torch.matmul(grad_scores.transpose(2, 3), q), repeats)
     grad_v = _sum_heads(torch.matmul(probs.transpose(2, 3), g), repeats)
@@ -234,6 +262,10 @@ def _bundle_backward(
         grads, (bundle.query_rows, *[bundle.key_rows] * 2), (grad_q, grad_k, grad_v), strict=True
     ):
         total.index_add_(0, rows.flatten(), part.transpose(1, 2).flatten(0, 1))
+
+
+def _capped(raw: torch.Tensor, soft_cap: float) -> torch.Tensor:
+    return soft_cap * torch.tanh(raw / soft_cap) if soft_cap else raw
 
 
 def _sum_heads(grad: torch.Tensor, repeats: int) -> torch.Tensor:
@@ -267,13 +299,12 @@ def _bundle(sequences: list[Sequence]) -> _Bundle:
     lengths = torch.tensor([s.length for s in sequences])
     prefixes = torch.tensor([s.prefix_length for s in sequences])
     is_query = queries < lengths[:, None]
-    visible = keys <= prefixes[:, None, None] + queries[:, None]
-    visible = (visible & is_query[:, :, None]) | (keys == 0)
-    return _Bundle(query_rows, key_rows, is_query, visible[:, None])
+    distance = prefixes[:, None, None] + queries[:, None] - keys
+    return _Bundle(query_rows, key_rows, is_query, distance[:, None])
 
 
 def attention_reference(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scale: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: PackedLayout, scores: Scores
 ) -> torch.Tensor:
     """The same attention in float64, a sequence at a time, as plain torch. Shapes as in `attention`."""
     repeats = query.shape[1] // key.shape[1]
@@ -281,7 +312,10 @@ def attention_reference(
     for s in layout.sequences:
         q = query[s.start : s.start + s.length].double().transpose(0, 1)
         k, v = (t[s.key_rows].double().transpose(0, 1).repeat_interleave(repeats, dim=0) for t in (key, value))
-        hidden = torch.arange(s.num_keys) > torch.arange(s.prefix_length, s.num_keys)[:, None]
-        scores = (q @ k.transpose(1, 2) * scale).masked_fill(hidden, float("-inf"))
-        out.append((scores.softmax(-1) @ v).transpose(0, 1))
+        distance = torch.arange(s.prefix_length, s.num_keys)[:, None] - torch.arange(s.num_keys)
+        hidden = distance < 0
+        if scores.window is not None:
+            hidden |= distance >= scores.window
+        capped = _capped(q @ k.transpose(1, 2) * scores.scale, scores.soft_cap)
+        out.append((capped.masked_fill(hidden, float("-inf")).softmax(-1) @ v).transpose(0, 1))
     return torch.cat(out)

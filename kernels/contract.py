@@ -14,6 +14,7 @@ import torch
 
 from kernels.cpu_library import vector_isa
 from kernels.linear import LinearPlan
+from kernels.logprobs import LogitTransform
 
 GLIBC_SC_LEVEL2_CACHE_SIZE = 191
 """Python knows no name for it; the attention kernel asks for the same."""
@@ -38,6 +39,8 @@ class Contract:
     """The kernel is handed a sequence's queries a register tile at a time. Must be True."""
     l2_bytes: int
     """The attention kernel cuts keys into tiles that fit half of it."""
+    logits: LogitTransform
+    """What happens to logits before they are normalised."""
     dtype: str
     device: str
     vector_isa: str
@@ -57,7 +60,13 @@ class Contract:
 
 
 def build_contract(
-    linear: LinearPlan, tiles_queries: bool, attention_isa: str, block_size: int, splits_kv: bool, dtype: torch.dtype
+    linear: LinearPlan,
+    logits: LogitTransform,
+    tiles_queries: bool,
+    attention_isa: str,
+    block_size: int,
+    splits_kv: bool,
+    dtype: torch.dtype,
 ) -> Contract:
     """The contract of a side that runs these on this machine's CPU."""
     packages = ("torch", "transformers", _vllm_distribution())
@@ -68,6 +77,7 @@ def build_contract(
         attention_splits_kv=splits_kv,
         attention_tiles_queries=tiles_queries,
         l2_bytes=os.sysconf(GLIBC_SC_LEVEL2_CACHE_SIZE),
+        logits=logits,
         dtype=str(dtype).removeprefix("torch."),
         device="cpu",
         vector_isa=vector_isa(),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -24,3 +24,8 @@ def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
         digests = dict(zip(weights, threads.map(tensor_digest, weights.values()), strict=True))
     entries = [[name, str(weights[name].dtype), list(weights[name].shape), digests[name]] for name in sorted(weights)]
     return hashlib.sha256(json.dumps(entries, separators=(",", ":")).encode()).hexdigest()
+
+
+def combined_digest(digests: Sequence[str]) -> str:
+    """The digest of several things in order; of a single one its own."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -25,6 +25,35 @@ def log_probabilities(logits: torch.Tensor, temperature: float | torch.Tensor) -
 
 
 @dataclass(frozen=True)
+class LogitTransform:
+    """What a family does to its logits behind the output projection, in the model's dtype."""
+
+    multiplier: float = 1.0
+    divisor: float = 1.0
+    soft_cap: float = 0.0
+    """Logits become soft_cap · tanh(logit / soft_cap); 0 leaves them."""
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """The transformed logits, same shape and dtype."""
+        if self.multiplier != 1:
+            logits = logits * self.multiplier
+        if self.divisor != 1:
+            logits = logits / self.divisor
+        if self.soft_cap:
+            logits = torch.tanh(logits / self.soft_cap) * self.soft_cap
+        return logits
+
+    def backward(self, grad: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """The gradient before the transform, from that behind it; `logits` are the transformed ones."""
+        if self.soft_cap:
+            grad = grad * (1 - (logits.float() / self.soft_cap).square())  # d tanh = 1 - tanh²
+        return grad * (self.multiplier / self.divisor)
+
+
+IDENTITY = LogitTransform()
+
+
+@dataclass(frozen=True)
 class TokenLogprobs:
     """Per token, fp32."""
 
@@ -36,13 +65,13 @@ class TokenLogprobs:
 
 class _ProjectedLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, packed, tokens, temperature):  # type: ignore[no-untyped-def]
+    def forward(ctx, hidden, weight, packed, tokens, temperature, transform):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(hidden, weight, tokens)
-        ctx.packed, ctx.temperature = packed, temperature
+        ctx.packed, ctx.temperature, ctx.transform = packed, temperature, transform
         logprobs = torch.empty(tokens.shape[0], dtype=torch.float32)
         entropy = torch.empty_like(logprobs)
         for rows in _chunks(tokens.shape[0]):
-            full = log_probabilities(packed(hidden[rows]), temperature)
+            full = log_probabilities(transform(packed(hidden[rows])), temperature)
             logprobs[rows] = full.gather(1, tokens[rows, None])[:, 0]
             entropy[rows] = -full.exp().mul_(full).sum(-1)
         ctx.mark_non_differentiable(entropy)
@@ -55,31 +84,41 @@ class _ProjectedLogprobs(torch.autograd.Function):
         grad_weight = torch.zeros(weight.shape, dtype=torch.float32)
         for rows in _chunks(tokens.shape[0]):
             # d logprob / d logit = (1[token] - p) / temperature
-            grad_logits = log_probabilities(ctx.packed(hidden[rows]), ctx.temperature).exp_().neg_()
+            logits = ctx.transform(ctx.packed(hidden[rows]))
+            grad_logits = log_probabilities(logits, ctx.temperature).exp_().neg_()
             grad_logits.scatter_add_(1, tokens[rows, None], torch.ones_like(tokens[rows, None], dtype=torch.float32))
             grad_logits.mul_(grad_logprobs[rows, None] / ctx.temperature)
-            grad_logits = grad_logits.to(hidden.dtype)
+            grad_logits = ctx.transform.backward(grad_logits, logits).to(hidden.dtype)
             grad_hidden[rows] = grad_logits @ weight
             grad_weight += grad_logits.t() @ hidden[rows]
-        return grad_hidden, grad_weight.to(weight.dtype), None, None, None
+        return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None
 
 
 def projected_logprobs(
-    hidden: torch.Tensor, weight: torch.Tensor, packed: PackedWeight, tokens: torch.Tensor, temperature: float
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    packed: PackedWeight,
+    tokens: torch.Tensor,
+    temperature: float,
+    transform: LogitTransform = IDENTITY,
 ) -> TokenLogprobs:
-    """Log-probability of each token under softmax(hidden @ weight.T / temperature), with the canonical bits.
+    """Log-probability of each token under softmax(transform(hidden @ weight.T) / temperature), with the canonical bits.
 
     hidden: (T, K); weight: (vocabulary, K), as `packed` was made from; tokens: (T,) int64. At most
     `CHUNK_ROWS x vocabulary` logits exist at once; the backward pass forms them again.
     """
-    return TokenLogprobs(*_ProjectedLogprobs.apply(hidden, weight, packed, tokens, temperature))
+    return TokenLogprobs(*_ProjectedLogprobs.apply(hidden, weight, packed, tokens, temperature, transform))
 
 
 def logprobs_reference(
-    hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, temperature: float
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    tokens: torch.Tensor,
+    temperature: float,
+    transform: LogitTransform = IDENTITY,
 ) -> torch.Tensor:
     """The same log-probabilities in float64, as plain torch. Shapes as in `projected_logprobs`; returns (T,)."""
-    logits = hidden.double() @ weight.double().t() / temperature
+    logits = transform(hidden.double() @ weight.double().t()) / temperature
     return logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
 
 

@@ -9,12 +9,16 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from kernels.attention import PackedLayout, attention
+from kernels.attention import PackedLayout, Scores, Sequence, attention
+from kernels.coverage import logit_transform, own_logits, relative_error, uncovered
 from kernels.linear import LinearPlan, PackedWeight, linear
+from kernels.logprobs import TokenLogprobs, projected_logprobs
 
 ATTENTION_NAME = "zerokl"
-UNSUPPORTED_ATTENTION = ("sliding_window", "softcap", "s_aux")
-UNSUPPORTED_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier_scale")
+PROBE_TOKENS = 96
+"""Tokens on which the canonical forward pass is held against the model's own."""
+SAME_FUNCTION = {torch.float32: 1e-3, torch.bfloat16: 1e-1}
+"""Relative error of the logits above which two forward passes are not of the same function."""
 
 
 class CanonicalLinear(nn.Linear):
@@ -29,15 +33,26 @@ class CanonicalLinear(nn.Linear):
 def install(model: Any, plan: LinearPlan) -> None:
     """Nothing; afterwards `model` (a Hugging Face causal LM) computes with the canonical ops.
 
-    Raises ValueError for a model whose forward pass has parts that the seams do not cover.
+    Raises ValueError with the reasons for a model that they do not cover, and for one of which they compute another
+    function than its own modelling code does.
     """
-    _refuse_unsupported(model.config)
+    refuse_uncovered(model)
+    token_ids = torch.arange(PROBE_TOKENS) * 7 % model.config.get_text_config().vocab_size
+    expected = own_logits(model, token_ids)
     _register_attention()
     model.config._attn_implementation = ATTENTION_NAME
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = CanonicalLinear
             cast(CanonicalLinear, module).packed = PackedWeight(module.weight, plan)
+    _require_same_function(model, token_ids, expected)
+
+
+def refuse_uncovered(model: Any, max_model_len: int | None = None) -> None:
+    """Nothing; raises ValueError with every reason why `model` cannot be exact. See `kernels.coverage.uncovered`."""
+    reasons = uncovered(model, max_model_len)
+    if reasons:
+        raise ValueError(f"{model.config.model_type} cannot be exact here: " + "; ".join(reasons))
 
 
 def repack(model: nn.Module) -> None:
@@ -66,6 +81,37 @@ def hidden_states(model: Any, token_ids: torch.Tensor, layout: PackedLayout) -> 
     return output.last_hidden_state[0]
 
 
+def token_logprobs(
+    model: Any,
+    token_ids: torch.Tensor,
+    layout: PackedLayout,
+    predicting_rows: torch.Tensor,
+    targets: torch.Tensor,
+    temperature: float,
+) -> TokenLogprobs:
+    """Log-probability of each target, with the canonical bits and a gradient.
+
+    token_ids: (rows,) int64, packed as `layout` says; predicting_rows: (T,) int64, the row that predicts each of
+    targets: (T,) int64.
+    """
+    hidden = hidden_states(model, token_ids, layout)[predicting_rows]
+    head, transform = model.get_output_embeddings(), logit_transform(model.config)
+    return projected_logprobs(hidden, head.weight, head.packed, targets, temperature, transform)
+
+
+def _require_same_function(model: Any, token_ids: torch.Tensor, expected: torch.Tensor) -> None:
+    layout = PackedLayout((Sequence(0, len(token_ids)),))
+    with torch.no_grad():
+        hidden = hidden_states(model, token_ids, layout)
+        logits = logit_transform(model.config)(model.get_output_embeddings()(hidden)).float()
+    error = relative_error(logits, expected)
+    if not error <= SAME_FUNCTION[hidden.dtype]:
+        raise ValueError(
+            f"{model.config.model_type} cannot be exact here: the canonical forward pass differs from the model's own "
+            f"by {error:.1e} of its logits, so its modelling code does something that the seams do not cover"
+        )
+
+
 def _register_attention() -> None:
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
@@ -80,17 +126,6 @@ def _packed_attention(  # type: ignore[no-untyped-def]
     """In the shape of transformers' attention functions. query, key, value: (1, heads, rows, head_dim)."""
     if packed_layout is None:
         raise RuntimeError("the canonical attention needs a packed_layout; call kernels.seam.hidden_states")
-    unsupported = [name for name in UNSUPPORTED_ATTENTION if kwargs.get(name) is not None]
-    if unsupported:
-        raise ValueError(f"canonical attention does not cover {', '.join(unsupported)}, which this model uses")
+    scores = Scores(scaling, kwargs.get("sliding_window"), kwargs.get("softcap") or 0.0)
     q, k, v = (t[0].transpose(0, 1).contiguous() for t in (query, key, value))
-    return attention(q, k, v, cast(PackedLayout, packed_layout), scaling)[None], None
-
-
-def _refuse_unsupported(config: Any) -> None:
-    """Raises ValueError naming what makes the model inexact."""
-    used = [name for name in UNSUPPORTED_HEAD if getattr(config, name, None) not in (None, 1, 1.0)]
-    if used:
-        raise ValueError(
-            f"{config.model_type} scales its logits ({', '.join(used)}), which is not covered by the seams"
-        )
+    return attention(q, k, v, cast(PackedLayout, packed_layout), scores)[None], None

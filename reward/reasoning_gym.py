@@ -107,27 +107,32 @@ def reasoning_gym_score(
     prompts: Sequence[str],
     completions: Sequence[str],
     *,
-    task: Sequence[str],
-    entry: Sequence[Mapping[str, Any]],
+    task: Sequence[str] | None = None,
+    entry: Sequence[Mapping[str, Any]] | None = None,
     params: Sequence[Mapping[str, Any]] | None = None,
     exact: bool = True,
     **columns: Any,
-) -> list[float]:
+) -> list[float | None]:
     """One score in [0, 1] per completion, from the task's own `score_answer`; malformed answers are 0.0.
 
     `task`, `entry` and `params` (the task's parameters, which decide the tolerance of a few tasks) are columns.
-    With `exact`, partial credit is dropped: 1.0 where the task gives full marks, else 0.0.
+    With `exact`, partial credit is dropped: 1.0 where the task gives full marks, else 0.0. None (does not apply) for
+    a question that has no `task` and `entry`, which another kind of source asked.
     """
+    if task is None or entry is None:
+        return [None] * len(completions)
     all_params = params or [{}] * len(completions)
     scores = [
         _score_one(_scorer(name, json.dumps(dict(given), sort_keys=True)), completion, question)
         for name, given, completion, question in zip(task, all_params, completions, entry, strict=True)
     ]
-    return [float(score >= 1.0) for score in scores] if exact else scores
+    return [float(score >= 1.0) if exact else score for score in scores]
 
 
-def reasoning_gym_partial_score(prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
-    """One score in [0, 1] per completion, partial credit as the task gives it."""
+def reasoning_gym_partial_score(
+    prompts: Sequence[str], completions: Sequence[str], **columns: Any
+) -> list[float | None]:
+    """One score in [0, 1] per completion, partial credit as the task gives it; None as in `reasoning_gym_score`."""
     return reasoning_gym_score(prompts, completions, exact=False, **columns)
 
 

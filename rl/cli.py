@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -42,6 +42,46 @@ def resume(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="What
         _run(*reopen(run_dir))
 
 
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As model.path in a config, or a run's folder.")],
+    task: Annotated[str | None, typer.Option(help="A reasoning-gym task.")] = None,
+    param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the task.")] = None,
+    jsonl: Annotated[Path | None, typer.Option(help="Questions in a JSONL file.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Questions, graders and sampling of a config.")] = None,
+    num_prompts: Annotated[int | None, typer.Option(min=1, help="Questions; 200, or the config's.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Samples a question; 8, and 1 at temperature 0.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, help="1, or the config's.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Of a sample; 64, or the config's.")] = None,
+    k: Annotated[str | None, typer.Option(metavar="K,K", help="Those of pass@k; 1,2,4,8 up to --samples.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of draws; without a config, of questions too.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write figures and counts by question as JSON.")] = None,
+    dtype: Annotated[Literal["auto", "bfloat16", "float32"] | None, typer.Option(help="auto, or the config's.")] = None,
+    actors: Annotated[int | None, typer.Option(min=1, help="Engines; 1, or the config's. Changes no result.")] = None,
+) -> None:
+    """Measures a checkpoint on held-out questions: accuracy and pass@k with intervals, on the engine of training."""
+    with _reported():
+        from rl.eval_run import evaluate_checkpoint
+        from rl.eval_settings import EvalOptions, settle
+
+        options = EvalOptions(
+            model=model,
+            task=task,
+            params=param or (),
+            jsonl=jsonl,
+            config=config,
+            num_prompts=num_prompts,
+            num_samples=samples,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            ks=k,
+            seed=seed,
+            dtype=dtype,
+            num_actors=actors,
+        )
+        evaluate_checkpoint(settle(options), out)
+
+
 @app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="invariance, step or unique.")],
@@ -57,6 +97,21 @@ def bench(
         run_benchmark(name, out=out, model=model, dtype=dtype, quick=quick)
 
 
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A config to be looked at as well.")] = None,
+    model: Annotated[str | None, typer.Option(help="As model.path in a config: will it be exact here?")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, bfloat16 or float32.")] = "auto",
+) -> None:
+    """Looks at machine, installation, config and model. Exit status 1 if something needs mending."""
+    with _reported():
+        from rl.doctor import diagnose
+
+        is_fit = diagnose(config, model, dtype)
+    if not is_fit:
+        raise typer.Exit(1)
+
+
 def _run(config, folder) -> None:  # type: ignore[no-untyped-def]
     from rl.loop import train as train_loop
     from rl.run import session
@@ -65,8 +120,8 @@ def _run(config, folder) -> None:  # type: ignore[no-untyped-def]
     with session(config, folder) as current:
         summary = train_loop(current)
         current.progress.stop()
-        current.tracker.finish({"final_hash": summary.final_hash, "num_mismatched": summary.num_mismatched})
-    print(render_summary(summary))
+    print(render_summary(summary), flush=True)
+    current.tracker.finish(summary, current.contract)  # when the engines are gone: it may have a model to upload
     print(f"final hash: {summary.final_hash}", flush=True)
 
 

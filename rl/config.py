@@ -18,7 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from reward.rubric import RewardConfig
 from rl.config_checks import check
 from rl.config_keys import check_tree, hint_at
-from rl.data import DataConfig
+from rl.data.config import DataConfig, with_task
 from rl.durable import write_atomically
 from rl.errors import ConfigError
 from rollout.config import RolloutConfig
@@ -60,6 +60,10 @@ class TrainerConfig:
     """`auto` (the checkpoint's), `bfloat16` or `float32`; optimizer and master weights are fp32 either way."""
     micro_batch_tokens: int = 4096
     """Tokens of one forward and backward pass, padding included."""
+    gradient_checkpointing: bool = False
+    """Keep only the inputs of the layers, and compute the rest again in the backward pass: less memory, more time."""
+    updates_per_batch: int = 1
+    """Optimizer steps on one batch. All after the first are off-policy; the first is proved as ever."""
     threads: int = 0
     """CPU threads of one rank; 0 divides the machine's cores among the ranks."""
     timeout_s: float = 600.0
@@ -103,13 +107,21 @@ class CheckpointConfig:
 
 @dataclass
 class TrackingConfig:
-    """How a run is filed by the tracker."""
+    """How a run is filed by the tracker, and what is shown and kept of it there."""
 
     project: str = "zerokl"
     group: str = ""
     tags: list[str] = field(default_factory=list)
     name: str = ""
     """Empty takes the name of the run's folder."""
+    samples_every: int = 10
+    """Steps from one look at sample rollouts to the next, the first and the last step besides; 0 shows none."""
+    log_model: bool = True
+    """File the final model as an artifact."""
+    max_model_gib: float = 2.0
+    """A larger model is filed by reference: where it lies and what its files hash to, without uploading it."""
+    upload_timeout_s: float = 300.0
+    """How long the end of a run waits for its artifacts; what is left then lies in its folder for `wandb sync`."""
 
 
 @dataclass(kw_only=True)
@@ -140,6 +152,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     config = load_as(Config, path, overrides)
     config.run.dir = config.run.dir or f"runs/{path.stem}"
+    config.data = with_task(config.data)
     check(config)
     return config
 

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from rl.data.config import data_problems
 from rl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _AT_LEAST_ONE = (
     "data.num_prompts",
     "rollout.num_actors",
     "rollout.group_size",
+    "rollout.max_rounds",
     "rollout.max_new_tokens",
     "rollout.max_model_len",
     "rollout.max_num_seqs",
@@ -29,6 +31,7 @@ _AT_LEAST_ONE = (
     "trainer.world_size",
     "trainer.num_shards",
     "trainer.micro_batch_tokens",
+    "trainer.updates_per_batch",
     "evaluation.max_new_tokens",
     "checkpoint.every",
     "checkpoint.keep",
@@ -45,6 +48,8 @@ _NOT_NEGATIVE = (
     "evaluation.num_prompts",
     "evaluation.every",
     "evaluation.temperature",
+    "tracking.samples_every",
+    "tracking.max_model_gib",
 )
 _ABOVE_ZERO = (
     "rollout.temperature",
@@ -53,7 +58,9 @@ _ABOVE_ZERO = (
     "trainer.timeout_s",
     "optimizer.eps",
     "optimizer.max_grad_norm",
+    "tracking.upload_timeout_s",
 )
+_NOT_IN_A_PROJECT = "/\\#?%:"
 
 
 def check(config: Config) -> None:
@@ -64,7 +71,9 @@ def check(config: Config) -> None:
         *_lengths(config),
         *_batch(config),
         *_held_out(config),
+        *data_problems(config.data),
         *_optimizer(config),
+        *_tracking(config),
     ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -171,6 +180,16 @@ def _optimizer(config: Config) -> Iterator[str]:
         )
     if len(optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in optimizer.betas):
         yield f"optimizer.betas must be two numbers from 0 up to but not 1, got {optimizer.betas}"
+
+
+def _tracking(config: Config) -> Iterator[str]:
+    """W&B's own rules, which it would tell only when the run has started."""
+    project, tags = config.tracking.project, config.tracking.tags
+    if not 1 <= len(project) <= 128 or set(project) & set(_NOT_IN_A_PROJECT):
+        yield f"tracking.project must be 1 to 128 characters and none of {_NOT_IN_A_PROJECT}, got {project!r}"
+    for tag in tags:
+        if not 1 <= len(tag) <= 64:
+            yield f"each of tracking.tags must be 1 to 64 characters, got {tag!r}"
 
 
 def _or(sizes: list[int]) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from reward.rubric import Rubric
-from rl.records import CORRECT
 from rl.run_folder import RunFolder
 from rl.summary import Accuracy
+from rl.types import CORRECT
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
 

@@ -27,6 +27,8 @@ GENESIS = "0" * 64
 """`prev` of the first record."""
 
 _FIELD_TYPES = {field.name: field.type for field in dataclasses.fields(StepRecord)} | {"prev": str, "hash": str}
+_OFF_POLICY = "off_policy"
+"""The one field that a line has only where there is something to say."""
 
 
 class LedgerError(BrokenGuarantee):
@@ -70,6 +72,8 @@ class Ledger:
 def chain(record: StepRecord, prev: str) -> dict[str, Any]:
     """Return the ledger line of `record` as a dict: its fields, `prev`, and the `hash` over both."""
     body = dataclasses.asdict(record) | {"prev": prev}
+    if not record.off_policy:
+        del body[_OFF_POLICY]
     return body | {"hash": _hash(body)}
 
 
@@ -100,9 +104,9 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise LedgerError(f"{where}: not JSON ({error})") from error
     if not isinstance(record, dict):
         raise LedgerError(f"{where}: must be a JSON object, got {line[:40]!r}")
-    for name in sorted(_FIELD_TYPES.keys() ^ record.keys()):
+    for name in sorted((_FIELD_TYPES.keys() ^ record.keys()) - ({_OFF_POLICY} - record.keys())):
         raise LedgerError(f"{where}: field `{name}` is {'missing' if name in _FIELD_TYPES else 'not one of a record'}")
-    for name, kind in _FIELD_TYPES.items():
+    for name, kind in ((name, kind) for name, kind in _FIELD_TYPES.items() if name in record):
         if type(record[name]) is not kind:
             raise LedgerError(f"{where}: field `{name}` must be {kind}, got {record[name]!r}")
     return record

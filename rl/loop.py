@@ -5,8 +5,10 @@ import time
 from rl import weight_sync
 from rl.batching import cut_into_shards
 from rl.checkpoint import Position, save_checkpoint
+from rl.clock import Clock
+from rl.collect import collect
 from rl.evaluate import accuracy_metrics, evaluate, recorded_accuracy
-from rl.records import step_metrics, step_record, step_view
+from rl.records import sample_rollouts, samples_due, step_metrics, step_record, step_view
 from rl.run import Session, save_model
 from rl.schedule import learning_rate
 from rl.summary import Accuracy, RunSummary
@@ -30,6 +32,7 @@ def train(run: Session) -> RunSummary:
         tokens_per_s=position.num_tokens / max(position.step_time_s, 1e-9),
         num_compared=sum(record["num_tokens"] for record in records),
         num_mismatched=sum(record["num_mismatched"] for record in records),
+        off_policy=records[-1].get("off_policy", "") if records else "",
         final_hash=position.ledger_hash,
         run_dir=run.folder.path,
         wall_s=time.monotonic() - run.started_at,
@@ -40,17 +43,14 @@ def _step(run: Session, position: Position, is_last: bool) -> Position:
     config, clock = run.config, Clock()
     step = position.step + 1
 
-    prompts = run.train_data.batch(position.cursor, config.data.num_prompts)
     run.progress.phase("sampling")
-    groups = run.pool.generate(prompts, run.sampling, config.rollout.group_size)
-    clock.lap("sample")
+    collected = collect(run, position.cursor, clock)
 
-    rewards = run.rubric.score(groups)
-    advantages = [run.algorithm.advantages([reward.value for reward in group]) for group in rewards]
-    scored = [ScoredGroup(g, r, tuple(a)) for g, r, a in zip(groups, rewards, advantages, strict=True)]
+    advantages = run.algorithm.advantages(collected.groups, run.sampling.max_new_tokens)
+    scored = [ScoredGroup(g.group, g.rewards, a) for g, a in zip(collected.groups, advantages, strict=True)]
     batch = TrainingBatch(
         step=step,
-        policy=groups[0].policy,
+        policy=scored[0].group.policy,
         temperature=run.sampling.temperature,
         max_new_tokens=run.sampling.max_new_tokens,
         shards=cut_into_shards(scored, config.trainer.num_shards),
@@ -70,11 +70,14 @@ def _step(run: Session, position: Position, is_last: bool) -> Position:
 
     num_tokens = position.num_tokens + proof.num_tokens
     step_time_s = position.step_time_s + clock.total_s
-    position = Position(step, position.cursor + len(prompts), ledger_hash, proof.policy.digest, num_tokens, step_time_s)
+    cursor = position.cursor + collected.num_prompts
+    position = Position(step, cursor, ledger_hash, proof.policy.digest, num_tokens, step_time_s)
     held_out = _evaluate(run, step) if is_last or _is_due(step, config.evaluation.every) else None
     metrics = step_metrics(batch, proof, clock.laps_s)
     run.folder.append_metrics(step, metrics)
     run.tracker.log(step, metrics)
+    if samples_due(step, config.steps, config.tracking.samples_every):
+        run.tracker.log_samples(step, sample_rollouts(batch, config.seed))
     run.progress.step(step_view(batch, proof, clock.total_s, held_out))
     if is_last or _is_due(step, config.checkpoint.every):
         run.progress.phase("writing a checkpoint")
@@ -95,21 +98,3 @@ def _evaluate(run: Session, step: int) -> Accuracy | None:
 
 def _is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-class Clock:
-    """Seconds from lap to lap."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self.laps_s: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        """Nothing; the time since the last lap was spent on `name`."""
-        now = time.perf_counter()
-        self.laps_s[name] = now - self._last
-        self._last = now
-
-    @property
-    def total_s(self) -> float:
-        return sum(self.laps_s.values())

@@ -37,6 +37,8 @@ class StepView:
     """Share of held-out problems solved, where they were tried at this step."""
     loss: float
     grad_norm: float
+    off_policy: str = ""
+    """What of the step was off-policy, by choice; empty where nothing was."""
 
 
 class Progress:
@@ -49,7 +51,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream or sys.stderr
-        self._is_live = _is_terminal(self._stream) if live is None else live
+        self._is_live = is_terminal(self._stream) if live is None else live
         self._clock = clock
         self._live: Live | None = None
         self._title = self._phase = ""
@@ -75,7 +77,7 @@ class Progress:
             console=Console(file=self._stream),
             refresh_per_second=4,
             # A piped stdout must reach its pipe, not the display.
-            redirect_stdout=_is_terminal(sys.stdout),
+            redirect_stdout=is_terminal(sys.stdout),
         )
         self._live.start()
 
@@ -128,8 +130,9 @@ def step_line(view: StepView, total_steps: int, left_s: float) -> str:
 
 
 def differ(view: StepView) -> str:
-    """Return the proof in words: `0 of 4,096 differ`."""
-    return f"{view.num_mismatched:,} of {view.num_tokens:,} differ"
+    """Return the proof in words: `0 of 4,096 differ`, and what was off-policy by choice."""
+    proof = f"{view.num_mismatched:,} of {view.num_tokens:,} differ"
+    return f"{proof}, OFF-POLICY: {view.off_policy}" if view.off_policy else proof
 
 
 def time_left_s(step_times_s: list[float], num_steps_left: int) -> float:
@@ -171,6 +174,6 @@ def _detail_lines(views: list[StepView]) -> list[Text]:
     return [Text("  ".join(parts)), Text(proof, style="bold red" if num_mismatched else "bold green")]
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO) -> bool:
     """Return whether lines on `stream` can be redrawn. Not rich's own answer: FORCE_COLOR makes it yes for a pipe."""
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

@@ -1,13 +1,35 @@
 """What a step leaves behind: its ledger record, its metrics, and what a person sees of it."""
 
+import random
 import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from rl.ledger import digest_logprobs, digest_prompts, digest_rewards, digest_tokens, float_bits
 from rl.progress import StepView
 from rl.summary import Accuracy
-from rl.types import StepProof, StepRecord, TrainingBatch
+from rl.types import CORRECT, ScoredGroup, StepProof, StepRecord, TrainingBatch
 
-CORRECT = 1.0
+
+@dataclass(frozen=True)
+class SampleRollout:
+    """A rollout as people read it: in text, with what it earned."""
+
+    shown_as: Literal["best", "worst", "random"]
+    prompt_id: str
+    prompt: str
+    """The question, without the chat template."""
+    completion: str
+    reward: float
+    components: Mapping[str, float]
+    """Unweighted value by reward function name; one that did not apply is left out."""
+    advantage: float
+    length: int
+    """Completion tokens."""
+    truncated: bool
 
 
 def step_record(contract: str, batch: TrainingBatch, proof: StepProof) -> StepRecord:
@@ -28,6 +50,7 @@ def step_record(contract: str, batch: TrainingBatch, proof: StepProof) -> StepRe
         loss_bits=float_bits(proof.loss),
         grad_norm_bits=float_bits(proof.grad_norm),
         weights=proof.policy.digest,
+        off_policy=proof.off_policy,
     )
 
 
@@ -44,6 +67,7 @@ def step_metrics(batch: TrainingBatch, proof: StepProof, laps_s: dict[str, float
         "reward/correct": _share_correct(values),
         **_components(batch),
         "rollout/length_mean": statistics.fmean(lengths),
+        "rollout/length_min": float(min(lengths)),
         "rollout/length_max": float(max(lengths)),
         "rollout/truncated": statistics.fmean(rollout.truncated for rollout in rollouts),
         "rollout/zero_variance_groups": len(silent) / len(batch.groups),
@@ -53,11 +77,26 @@ def step_metrics(batch: TrainingBatch, proof: StepProof, laps_s: dict[str, float
         "train/entropy": proof.entropy,
         "proof/num_tokens": float(proof.num_tokens),
         "proof/num_mismatched": float(proof.num_mismatched),
+        **_ratios(batch, proof),
         "speed/step_s": total_s,
         "speed/tokens_per_s": proof.num_tokens / total_s,
         **{f"time/{name}_s": seconds for name, seconds in laps_s.items()},
         **{f"time/train_{name}_s": seconds for name, seconds in proof.timings_s.items()},
     }
+
+
+def samples_due(step: int, last_step: int, every: int) -> bool:
+    """True at the steps whose rollouts people are shown: the first, the last and each `every`-th; never for 0."""
+    return every > 0 and (step in (1, last_step) or step % every == 0)
+
+
+def sample_rollouts(batch: TrainingBatch, seed: int) -> list[SampleRollout]:
+    """The best, the worst and a random rollout of a step: of equals the first, and a draw keyed by seed and step."""
+    places = [(scored, index) for scored in batch.groups for index in range(len(scored.rewards))]
+    best = max(places, key=_reward_at)
+    worst = min(places, key=_reward_at)
+    drawn = random.Random(f"{seed}/{batch.step}").choice(places)
+    return [_shown("best", *best), _shown("worst", *worst), _shown("random", *drawn)]
 
 
 def step_view(batch: TrainingBatch, proof: StepProof, step_s: float, held_out: Accuracy | None) -> StepView:
@@ -74,6 +113,7 @@ def step_view(batch: TrainingBatch, proof: StepProof, step_s: float, held_out: A
         held_out=held_out.share if held_out else None,
         loss=proof.loss,
         grad_norm=proof.grad_norm,
+        off_policy=proof.off_policy,
     )
 
 
@@ -82,10 +122,46 @@ def _share_correct(values: list[float]) -> float:
 
 
 def _components(batch: TrainingBatch) -> dict[str, float]:
-    """Mean of each reward function over the rollouts it applied to."""
+    """Mean and standard deviation of each reward function, unweighted, over the rollouts it applied to."""
     by_name: dict[str, list[float]] = {}
     for scored in batch.groups:
         for reward in scored.rewards:
             for name, value in reward.components.items():
                 by_name.setdefault(name, []).append(value)
-    return {f"reward/{name}": statistics.fmean(values) for name, values in by_name.items()}
+    means = {f"reward/{name}": statistics.fmean(values) for name, values in by_name.items()}
+    return means | {f"reward/{name}/std": statistics.pstdev(values) for name, values in by_name.items()}
+
+
+def _ratios(batch: TrainingBatch, proof: StepProof) -> dict[str, float]:
+    """A token's probability under the trainer over that under the sampler, before any clipping: exactly 1 on-policy."""
+    sides = (
+        (rollout.rollout_logprobs, mine)
+        for scored, group in zip(batch.groups, proof.trainer_logprobs, strict=True)
+        for rollout, mine in zip(scored.group.rollouts, group, strict=True)
+    )
+    ratios = np.concatenate([np.exp(np.subtract(mine, theirs)) for theirs, mine in sides])
+    return {
+        "proof/ratio_mean": float(ratios.mean()),
+        "proof/ratio_min": float(ratios.min()),
+        "proof/ratio_max": float(ratios.max()),
+    }
+
+
+def _reward_at(place: tuple[ScoredGroup, int]) -> float:
+    scored, index = place
+    return scored.rewards[index].value
+
+
+def _shown(shown_as: Literal["best", "worst", "random"], scored: ScoredGroup, index: int) -> SampleRollout:
+    rollout, reward = scored.group.rollouts[index], scored.rewards[index]
+    return SampleRollout(
+        shown_as=shown_as,
+        prompt_id=rollout.prompt_id,
+        prompt=scored.group.prompt.text,
+        completion=rollout.text,
+        reward=reward.value,
+        components=reward.components,
+        advantage=scored.advantages[index],
+        length=len(rollout.token_ids),
+        truncated=rollout.truncated,
+    )

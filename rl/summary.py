@@ -48,6 +48,8 @@ class RunSummary:
     final_hash: str
     run_dir: Path
     wall_s: float
+    off_policy: str = ""
+    """What was off-policy by choice; empty where nothing was."""
 
 
 def render_summary(summary: RunSummary) -> str:
@@ -75,12 +77,13 @@ def _render_accuracy(accuracy: Accuracy) -> str:
 
 
 def _count_rows(summary: RunSummary) -> list[tuple[str, str]]:
-    return [
+    rows = [
         ("steps", f"{summary.steps:,} in {_minutes(summary.wall_s)}"),
         ("tokens", f"{summary.num_tokens:,} at {summary.tokens_per_s:,.0f} tok/s"),
         ("log-probabilities compared", f"{summary.num_compared:,}"),
         ("mismatched", f"{summary.num_mismatched:,}"),
     ]
+    return [*rows, ("OFF-POLICY by choice", summary.off_policy)] if summary.off_policy else rows
 
 
 def _place_rows(run_dir: Path) -> list[tuple[str, str]]:

@@ -4,17 +4,23 @@ import dataclasses
 import logging
 import netrc
 import os
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from rl.config import Config
+from rl.records import SampleRollout
+from rl.run_folder import RunFolder
+from rl.summary import RunSummary
 
 logger = logging.getLogger(__name__)
 
 RUN_ID_FILE = "wandb_run_id"
+SAMPLES_KEY = "rollout/samples"
+GIB = 2**30
 
 
 class Tracker(Protocol):
@@ -26,8 +32,14 @@ class Tracker(Protocol):
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show what was measured at `step`; keys are `area/name`."""
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Close the run with its final figures."""
+    def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None:
+        """Show some rollouts of `step`."""
+
+    def finish(self, summary: RunSummary, contract: str) -> None:
+        """File the ledger and the final model, and close the run with its figures.
+
+        contract: digest of what decided the bits.
+        """
 
 
 class NullTracker:
@@ -37,67 +49,150 @@ class NullTracker:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
-    def finish(self, summary: Mapping[str, Any]) -> None: ...
+    def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None: ...
+
+    def finish(self, summary: RunSummary, contract: str) -> None: ...
 
 
 class WandbTracker:
-    """`tracker: wandb`. Offline when nobody is logged in; what it keeps lies in the run's folder."""
+    """`tracker: wandb`. Offline when nobody is logged in; what it keeps lies in the run's folder.
+
+    A run that cannot be opened or logged to is left alone from then on. Samples and artifacts are extras: one that
+    fails is given up by itself.
+    """
 
     def __init__(self) -> None:
-        self._run: Any = None
-        self._failed = False
+        self._run: _WandbRun | None = None
+        self._given_up: set[str] = set()
 
     def start(self, config: Config, run_dir: Path) -> None:
-        self._guarded("start", lambda: self._start(config, run_dir))
+        try:
+            self._run = _WandbRun(config, run_dir)
+        except Exception as error:
+            _warn("start", error)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._guarded("log", lambda: self._run.log(dict(metrics), step=step))
+        self._guarded("log", lambda run: run.log(step, metrics))
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        self._guarded("finish", lambda: self._finish(summary))
+    def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None:
+        self._guarded("log samples", lambda run: run.log_samples(step, samples), is_extra=True)
 
-    def _start(self, config: Config, run_dir: Path) -> None:
+    def finish(self, summary: RunSummary, contract: str) -> None:
+        if self._run is None:
+            return
+        folder = RunFolder(summary.run_dir)
+        about = identity(summary, contract)
+        deadline = time.monotonic() + self._run.tracking.upload_timeout_s
+        self._guarded("file the ledger", lambda run: run.file_ledger(folder, about, deadline), is_extra=True)
+        if self._run.tracking.log_model:
+            self._guarded("file the model", lambda run: run.file_model(folder, about, deadline), is_extra=True)
+        self._guarded("finish", lambda run: run.finish(about | final_figures(summary)))
+
+    def _guarded(self, doing: str, call: Callable[["_WandbRun"], object], is_extra: bool = False) -> None:
+        if self._run is None or doing in self._given_up:
+            return
+        try:
+            call(self._run)
+        except Exception as error:
+            if is_extra:
+                self._given_up.add(doing)
+            else:
+                self._run = None
+            _warn(doing, error)
+
+
+class _WandbRun:
+    """A run that W&B has open. Anything may raise."""
+
+    def __init__(self, config: Config, run_dir: Path) -> None:
         # Here and not above: the import takes a second, and can fail, on machines that track nothing.
         import wandb
 
-        tracking = config.tracking
-        self._run = wandb.init(
-            project=tracking.project,
-            group=tracking.group or None,
-            name=tracking.name or run_dir.resolve().name,
-            tags=list(tracking.tags),
-            config=dataclasses.asdict(config),
-            dir=str(run_dir),
-            id=run_id(run_dir),
-            resume="allow",
-            mode=wandb_mode(os.environ),
-            settings=wandb.Settings(
-                console="off",
-                quiet=True,
-                silent=True,
-                save_code=False,
-                disable_code=True,
-                disable_git=True,
-                init_timeout=30,
-                # The default waits for as long as the network is away.
-                finish_timeout=60,
-            ),
-        )
+        # Tables wait there for their upload; by default in the user's home, which may be full or read-only.
+        os.environ.setdefault("WANDB_DATA_DIR", str((run_dir / "wandb").resolve()))
+        self.tracking = config.tracking
+        self._wandb: Any = wandb
+        self._run: Any = self._wandb.init(**_init_arguments(config, run_dir), settings=wandb.Settings(**_SETTINGS))
+        self._reward_names = [function.name for function in config.reward.functions]
+        # Each log adds its rows to the one table that W&B shows, and uploads only them.
+        self._table: Any = self._wandb.Table(columns=samples_columns(self._reward_names), log_mode="INCREMENTAL")
 
-    def _finish(self, summary: Mapping[str, Any]) -> None:
-        self._run.summary.update(dict(summary))
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log(dict(metrics), step=step)
+
+    def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None:
+        if step < self._run.step:
+            return  # a resumed run does steps again that W&B has already
+        for sample in samples:
+            self._table.add_data(*samples_row(step, sample, self._reward_names))
+        self._run.log({SAMPLES_KEY: self._table}, step=step)
+
+    def file_ledger(self, folder: RunFolder, about: Mapping[str, Any], deadline: float) -> None:
+        artifact = self._artifact("ledger", about)
+        artifact.add_file(str(folder.ledger_path.resolve()), **_NOT_COPIED)
+        self._upload(artifact, deadline)
+
+    def file_model(self, folder: RunFolder, about: Mapping[str, Any], deadline: float) -> None:
+        """Files the weights, or, where they are larger than the config wants to upload, where they lie."""
+        artifact = self._artifact("model", about)
+        files = sorted(path for path in folder.model_dir.resolve().rglob("*") if path.is_file())
+        fits = sum(path.stat().st_size for path in files) <= self.tracking.max_model_gib * GIB
+        for path in files:
+            name = str(path.relative_to(folder.model_dir.resolve()))
+            if fits:
+                artifact.add_file(str(path), name, **_NOT_COPIED)
+            else:
+                artifact.add_reference(path.as_uri(), name)
+        self._upload(artifact, deadline)
+
+    def finish(self, figures: Mapping[str, Any]) -> None:
+        self._run.summary.update(dict(figures))
         self._run.finish()
 
-    def _guarded(self, doing: str, call: Callable[[], object]) -> None:
-        if self._failed:
-            return
-        try:
-            call()
-        except Exception as error:
-            self._failed = True
-            logger.warning(
-                "wandb failed to %s (%s: %s); training goes on without it", doing, type(error).__name__, error
-            )
+    def _artifact(self, kind: str, about: Mapping[str, Any]) -> Any:
+        return self._wandb.Artifact(f"{kind}-{self._run.id}", type=kind, metadata=dict(about))
+
+    def _upload(self, artifact: Any, deadline: float) -> None:
+        """Nothing; raises what W&B says against the artifact, or when it has not all of it by `deadline`."""
+        logged = self._run.log_artifact(artifact)
+        if not self._run.offline:
+            logged.wait(timeout=max(1.0, deadline - time.monotonic()))
+
+
+_NOT_COPIED: dict[str, Any] = {"policy": "immutable", "skip_cache": True}
+"""Added to an artifact, the run's own files are what is uploaded."""
+
+_SETTINGS: dict[str, Any] = {
+    "console": "off",
+    "quiet": True,
+    "silent": True,
+    "save_code": False,
+    "disable_code": True,
+    "disable_git": True,
+    "init_timeout": 30,
+    # The default waits for as long as the network is away.
+    "finish_timeout": 60,
+}
+
+
+def _init_arguments(config: Config, run_dir: Path) -> dict[str, Any]:
+    """How the run is filed: under the same id each time it is resumed."""
+    tracking = config.tracking
+    return {
+        "project": tracking.project,
+        "group": tracking.group or None,
+        "name": tracking.name or run_dir.resolve().name,
+        "tags": list(tracking.tags),
+        "config": dataclasses.asdict(config),
+        "dir": str(run_dir),
+        "id": run_id(run_dir),
+        "resume": "allow",
+        "mode": wandb_mode(os.environ),
+    }
+
+
+def _warn(doing: str, error: Exception) -> None:
+    logger.warning("wandb failed to %s (%s: %s); the run goes on without it", doing, type(error).__name__, error)
 
 
 def make_tracker(config: Config) -> Tracker:
@@ -111,6 +206,62 @@ def run_id(run_dir: Path) -> str:
     if not path.exists():
         path.write_text(uuid.uuid4().hex[:8])
     return path.read_text().strip()
+
+
+def samples_columns(reward_names: Sequence[str]) -> list[str]:
+    """Return the columns of the table of sample rollouts."""
+    rewards = [f"reward/{name}" for name in reward_names]
+    return [
+        "step",
+        "shown_as",
+        "prompt_id",
+        "prompt",
+        "completion",
+        "reward",
+        *rewards,
+        "advantage",
+        "length",
+        "truncated",
+    ]
+
+
+def samples_row(step: int, sample: SampleRollout, reward_names: Sequence[str]) -> list[Any]:
+    """Return `sample` in the order of `samples_columns`; None for a reward function that did not apply."""
+    return [
+        step,
+        sample.shown_as,
+        sample.prompt_id,
+        sample.prompt,
+        sample.completion,
+        sample.reward,
+        *(sample.components.get(name) for name in reward_names),
+        sample.advantage,
+        sample.length,
+        sample.truncated,
+    ]
+
+
+def identity(summary: RunSummary, contract: str) -> dict[str, Any]:
+    """Return what says which run an artifact is of; `off_policy` is empty where nothing was."""
+    return {
+        "final_hash": summary.final_hash,
+        "contract": contract,
+        "steps": summary.steps,
+        "off_policy": summary.off_policy,
+    }
+
+
+def final_figures(summary: RunSummary) -> dict[str, float]:
+    """Return the figures of a run that has ended, as W&B's summary shows them."""
+    accuracies = {"held_out/before": summary.before, "held_out/after": summary.after}
+    return {
+        "num_tokens": summary.num_tokens,
+        "tokens_per_s": summary.tokens_per_s,
+        "num_compared": summary.num_compared,
+        "num_mismatched": summary.num_mismatched,
+        "wall_s": summary.wall_s,
+        **{name: accuracy.share for name, accuracy in accuracies.items() if accuracy},
+    }
 
 
 def wandb_mode(environ: Mapping[str, str]) -> Literal["online", "offline"] | None:

@@ -22,9 +22,10 @@ from kernels import seam
 from kernels.attention import BLOCK_SIZE, attention_isa
 from kernels.certify import certify_linear
 from kernels.contract import Contract, build_contract
-from kernels.digest import tensor_digest, weights_digest
+from kernels.coverage import head_size, logit_transform
+from kernels.digest import combined_digest, tensor_digest, weights_digest
 from kernels.linear import LinearPlan
-from kernels.logprobs import projected_logprobs
+from kernels.logprobs import TokenLogprobs
 from rl.algorithms import Algorithm
 from rl.batching import MicroBatch, micro_batches
 from rl.config import OptimizerConfig, TrainerConfig
@@ -45,12 +46,18 @@ class TrainerSettings:
     trainer: TrainerConfig
     optimizer: OptimizerConfig
     algorithm: Algorithm
+    max_model_len: int | None = None
+    """The longest sequence there will be; None is the model's own limit."""
+    exact: bool = True
+    """False lets rollouts differ from the trainer: they are compared, counted and reported, not refused."""
 
 
 @dataclass
 class _Pass:
     """What accumulates while a rank goes through its shards."""
 
+    is_first: bool
+    """The pass in which the policy is the one that sampled, so that every log-probability is compared."""
     gradients: TreeSum = field(default_factory=TreeSum)
     losses: TreeSum = field(default_factory=TreeSum)
     logprobs: dict[tuple[str, int], tuple[float, ...]] = field(default_factory=dict)
@@ -64,63 +71,83 @@ class _Pass:
         self.timings_s[name] = self.timings_s.get(name, 0.0) + time.perf_counter() - start
 
 
-def certified_plan(model_dir: str, dtype: str) -> LinearPlan:
-    """The linear implementation that is certified on this machine for the model's shapes."""
+def certified_plan(model_dir: str, dtype: str, max_model_len: int | None = None) -> LinearPlan:
+    """The linear implementation that is certified on this machine for the model's shapes.
+
+    Raises ValueError for a model that cannot be exact with sequences of up to `max_model_len` tokens.
+    """
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(model_dir)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
+    seam.refuse_uncovered(model, max_model_len)
     return certify_linear(seam.linear_shapes(model), getattr(torch, dtype))
+
+
+@dataclass(frozen=True)
+class _Update:
+    """One optimizer step and the pass over the batch that led to it."""
+
+    progress: _Pass
+    loss: float
+    grad_norm: float
+    gradient: str
+    """sha256 hex."""
 
 
 class TrainerRank:
     """A rank in a process group that is already up."""
 
     def __init__(self, settings: TrainerSettings, plan: LinearPlan):
-        import transformers
-
         self._settings, self._plan = settings, plan
         self._dtype = getattr(torch, settings.dtype)
-        model = transformers.AutoModelForCausalLM.from_pretrained(settings.model_dir, dtype=self._dtype)
-        seam.install(model, plan)
+        model = _load_model(settings, plan)
         self._zero = ZeroEngine(model, self._dtype, settings.trainer.zero_stage, settings.optimizer)
-        self._model = self._zero.model.train()
+        self._model = self._zero.model
+        if settings.trainer.gradient_checkpointing:
+            _checkpoint_activations(self._model)
         seam.repack(self._model)
+        self._reference = _load_model(settings, plan) if settings.algorithm.needs_reference else None
         self.policy = self._current_policy(0)
 
     def contract(self) -> Contract:
         """What this rank runs."""
         config = self._model.config
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return build_contract(
             linear=self._plan,
+            logits=logit_transform(config),
             tiles_queries=True,
-            attention_isa=attention_isa(self._dtype, head_dim),
+            attention_isa=attention_isa(self._dtype, head_size(config)),
             block_size=BLOCK_SIZE,
             splits_kv=False,
             dtype=self._dtype,
         )
 
     def step(self, batch: TrainingBatch, learning_rate: float) -> StepProof:
-        """Proof of the optimizer step taken on `batch`.
+        """Proof of the optimizer step taken on `batch`, or of `trainer.updates_per_batch` of them.
 
         Raises BrokenGuarantee, before anything is updated, when a rollout is not from the policy held here.
         """
         require_same_policy(batch.policy, self.policy)
-        progress = _Pass()
+        num_updates = self._settings.trainer.updates_per_batch
+        updates = [self._update(batch, learning_rate, is_first=index == 0) for index in range(num_updates)]
+        return self._proof(batch, updates, learning_rate)
+
+    def _update(self, batch: TrainingBatch, learning_rate: float, is_first: bool) -> _Update:
+        progress = _Pass(is_first)
         for shard in self._own_shards(batch):
             self._add_shard(batch, shard, progress)
         gradient = self._sum_over_ranks(progress.gradients.total(), self._zero.num_elements)
-        loss = self._sum_over_ranks(progress.losses.total(), 1)
+        loss = float(self._sum_over_ranks(progress.losses.total(), 1))
         # Hashing leaves the interpreter lock alone, so it runs beside what only reads the same memory.
         with ThreadPoolExecutor(1) as beside:
             hashing = beside.submit(tensor_digest, gradient)
             with progress.timed("optimizer"):
                 norm = global_norm(gradient)
-                _require_finite(batch.step, float(loss), norm)
+                _require_finite(batch.step, loss, norm)
             with progress.timed("digest"):
-                gradient_digest = hashing.result()
+                digest = hashing.result()
             with progress.timed("optimizer"):
                 gradient.mul_(clip_factor(norm, self._settings.optimizer.max_grad_norm))
                 self._zero.step(gradient, learning_rate)
@@ -128,7 +155,7 @@ class TrainerRank:
                 seam.repack(self._model)
             with progress.timed("digest"):
                 self.policy = hashing_weights.result()
-        return self._proof(batch, progress, float(loss), norm, gradient_digest, learning_rate)
+        return _Update(progress, loss, norm, digest)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The policy's weights by name, tied ones once, in the dtype of the forward pass."""
@@ -146,7 +173,9 @@ class TrainerRank:
         """The version held after taking up what `save` wrote after `step` steps."""
         from safetensors.torch import load_file
 
-        self._zero.load_state(load_file(folder / "trainer.safetensors"), step)
+        self._zero.load_state(
+            load_file(folder / "trainer.safetensors"), step * self._settings.trainer.updates_per_batch
+        )
         seam.repack(self._model)
         self.policy = self._current_policy(step)
         return self.policy
@@ -166,9 +195,9 @@ class TrainerRank:
         silent = [g for g in shard.groups if self._settings.algorithm.is_silent(g.advantages)]
         learning = [g for g in shard.groups if not self._settings.algorithm.is_silent(g.advantages)]
         gradient = loss = None
-        for micro_batch in self._micro_batches(silent):
+        for micro_batch in self._micro_batches(silent) if progress.is_first else []:
             with torch.no_grad():
-                self._proved_logprobs(batch, micro_batch, progress)
+                self._logprobs(batch, micro_batch, progress)
         totals = _totals(batch)
         for micro_batch in self._micro_batches(learning):
             share = self._settings.algorithm.loss(self._loss_inputs(batch, micro_batch, progress), totals)
@@ -182,28 +211,35 @@ class TrainerRank:
         return micro_batches(groups, self._settings.trainer.micro_batch_tokens)
 
     def _loss_inputs(self, batch: TrainingBatch, micro_batch: MicroBatch, progress: _Pass) -> LossInputs:
-        logprobs = self._proved_logprobs(batch, micro_batch, progress)
+        logprobs = self._logprobs(batch, micro_batch, progress)
         return LossInputs(
             logprobs=logprobs,
+            reference_logprobs=self._reference_logprobs(batch, micro_batch, progress),
             rollout_logprobs=micro_batch.rollout_logprobs,
             advantages=micro_batch.advantages,
             rollout_index=micro_batch.rollout_index,
             lengths=micro_batch.lengths,
         )
 
-    def _proved_logprobs(self, batch: TrainingBatch, micro_batch: MicroBatch, progress: _Pass) -> torch.Tensor:
-        """(T,) fp32 log-probabilities, each equal to its rollout's in all bits."""
+    def _logprobs(self, batch: TrainingBatch, micro_batch: MicroBatch, progress: _Pass) -> torch.Tensor:
+        """(T,) fp32 log-probabilities; in the first pass proved equal to their rollouts' in all bits."""
         with progress.timed("forward"):
-            hidden = seam.hidden_states(self._model, micro_batch.token_ids, micro_batch.layout)
-            head = self._model.get_output_embeddings()
-            scored = projected_logprobs(
-                hidden[micro_batch.predicting_rows], head.weight, head.packed, micro_batch.targets, batch.temperature
-            )
-        with progress.timed("proof"):
-            require_on_policy(batch.step, micro_batch, scored.logprobs)
-            _record(micro_batch, scored.logprobs, progress)
-        progress.entropy_sum += float(scored.entropy.double().sum())
+            scored = _score(self._model, micro_batch, batch.temperature)
+        if progress.is_first:
+            with progress.timed("proof"):
+                if self._settings.exact:
+                    require_on_policy(batch.step, micro_batch, scored.logprobs)
+                _record(micro_batch, scored.logprobs, progress)
+            progress.entropy_sum += float(scored.entropy.double().sum())
         return scored.logprobs
+
+    def _reference_logprobs(
+        self, batch: TrainingBatch, micro_batch: MicroBatch, progress: _Pass
+    ) -> torch.Tensor | None:
+        if self._reference is None:
+            return None
+        with progress.timed("reference"), torch.no_grad():
+            return _score(self._reference, micro_batch, batch.temperature).logprobs
 
     def _accumulate(self, flat: torch.Tensor | None, gradients: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """`flat` with the parameters' gradients added, in fp32; None counts as zeros."""
@@ -227,10 +263,9 @@ class TrainerRank:
     def _current_policy(self, step: int) -> PolicyVersion:
         return PolicyVersion(step, weights_digest(self.weights()))
 
-    def _proof(
-        self, batch: TrainingBatch, progress: _Pass, loss: float, norm: float, digest: str, learning_rate: float
-    ) -> StepProof:
-        logprobs, entropy_sum = _gather_objects(progress.logprobs, progress.entropy_sum)
+    def _proof(self, batch: TrainingBatch, updates: list[_Update], learning_rate: float) -> StepProof:
+        first = updates[0]
+        logprobs, entropy_sum = _gather_objects(first.progress.logprobs, first.progress.entropy_sum)
         num_tokens = sum(len(rollout) for rollout in logprobs.values())
         trainer_logprobs = tuple(
             tuple(logprobs[r.prompt_id, r.sample] for r in group.group.rollouts) for group in batch.groups
@@ -239,14 +274,60 @@ class TrainerRank:
             trainer_logprobs=trainer_logprobs,
             num_tokens=num_tokens,
             num_mismatched=count_mismatched(batch, trainer_logprobs),
-            loss=loss,
-            grad_norm=norm,
-            gradient=digest,
+            loss=first.loss,
+            grad_norm=first.grad_norm,
+            gradient=combined_digest([update.gradient for update in updates]),
             policy=self.policy,
             learning_rate=learning_rate,
             entropy=entropy_sum / num_tokens,
-            timings_s=progress.timings_s,
+            off_policy=_off_policy(self._settings.exact, len(updates)),
+            timings_s=_summed([update.progress.timings_s for update in updates]),
         )
+
+
+def _load_model(settings: TrainerSettings, plan: LinearPlan) -> Any:
+    """The checkpoint under the canonical ops. Dropout is off: it would make the trainer another policy."""
+    import transformers
+
+    dtype = getattr(torch, settings.dtype)
+    model = transformers.AutoModelForCausalLM.from_pretrained(settings.model_dir, dtype=dtype).eval()
+    seam.install(model, plan)
+    return model
+
+
+def _checkpoint_activations(model: Any) -> None:
+    """Nothing; the backward pass then computes each layer again instead of keeping what it computed.
+
+    transformers does that in training mode only, so dropout is set to zero there.
+    """
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    for module in model.train().modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def _score(model: Any, micro_batch: MicroBatch, temperature: float) -> TokenLogprobs:
+    return seam.token_logprobs(
+        model,
+        micro_batch.token_ids,
+        micro_batch.layout,
+        micro_batch.predicting_rows,
+        micro_batch.targets,
+        temperature,
+    )
+
+
+def _off_policy(exact: bool, num_updates: int) -> str:
+    """What of a step was not on-policy, by choice, in words; empty where all of it was."""
+    parts = [] if exact else ["rollouts by stock vLLM"]
+    if num_updates > 1:
+        parts.append(f"updates 2 to {num_updates} of each batch")
+    return " and ".join(parts)
+
+
+def _summed(timings_s: list[dict[str, float]]) -> dict[str, float]:
+    names = {name: None for timings in timings_s for name in timings}
+    return {name: sum(timings.get(name, 0.0) for timings in timings_s) for name in names}
 
 
 def _require_finite(step: int, loss: float, norm: float) -> None:

@@ -4,6 +4,7 @@ Every call goes to all ranks at once, because they meet in collectives; the answ
 """
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ class TrainerActor:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
-    def certify(self, model_dir: str, dtype: str) -> LinearPlan:
+    def certify(self, settings: TrainerSettings) -> LinearPlan:
         """The certified linear of this node."""
-        return certified_plan(model_dir, dtype)
+        return certified_plan(settings.model_dir, settings.dtype, settings.max_model_len)
 
     def start(self, settings: TrainerSettings, plan: LinearPlan, address: str, port: int) -> PolicyVersion:
         """The version of the initial weights."""
@@ -82,18 +83,23 @@ class TrainerActor:
 class TrainerGroup:
     """`trainer.world_size` ranks. `start` before anything else."""
 
-    def __init__(self, settings: TrainerSettings):
+    def __init__(self, settings: TrainerSettings, places: Sequence[Any] = ()):
+        """places: a Ray scheduling strategy for each rank; none leaves it to Ray."""
         self._settings = settings
         self._timeout_s = settings.trainer.timeout_s
         world_size = settings.trainer.world_size
         environment = compute_environment(settings.trainer.threads, world_size)
         environment |= {"DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
         remote = ray.remote(num_cpus=0, runtime_env={"env_vars": environment})(TrainerActor)
-        self._actors = [remote.remote(rank, world_size) for rank in range(world_size)]
+        strategies = places or ["DEFAULT"] * world_size
+        self._actors = [
+            remote.options(scheduling_strategy=strategy).remote(rank, world_size)
+            for rank, strategy in enumerate(strategies)
+        ]
 
     def certify(self) -> LinearPlan:
         """The certified linear; every rank and every engine uses it."""
-        return self._get([self._actors[0].certify.remote(self._settings.model_dir, self._settings.dtype)])
+        return self._get([self._actors[0].certify.remote(self._settings)])
 
     def start(self, plan: LinearPlan) -> PolicyVersion:
         """The version of the initial weights, the same on every rank."""

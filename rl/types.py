@@ -8,6 +8,17 @@ import torch
 from reward.types import Reward
 from rollout.types import PolicyVersion, RolloutGroup
 
+CORRECT = 1.0
+"""The reward of a right answer: this or more."""
+
+
+@dataclass(frozen=True)
+class RewardedGroup:
+    """A group of rollouts with a reward for each."""
+
+    group: RolloutGroup
+    rewards: tuple[Reward, ...]
+
 
 @dataclass(frozen=True)
 class ScoredGroup:
@@ -56,6 +67,8 @@ class LossInputs:
     """(T,) int64, which rollout each token belongs to, ascending."""
     lengths: torch.Tensor
     """(R,) int64, completion tokens of each rollout."""
+    reference_logprobs: torch.Tensor | None = None
+    """(T,) under the reference model, no gradient; None where the algorithm does not need one."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +89,19 @@ class StepProof:
     num_tokens: int
     num_mismatched: int
     loss: float
-    """fp32 value, exactly."""
+    """fp32 value, exactly, of the first update."""
     grad_norm: float
-    """fp32 value before clipping, exactly."""
+    """fp32 value before clipping, exactly, of the first update."""
     gradient: str
-    """sha256 hex over the summed gradient, before clipping."""
+    """sha256 hex over the summed gradient, before clipping; over the digests of all when there is more than one."""
     policy: PolicyVersion
     """The version after the step."""
     learning_rate: float
     entropy: float
     """Mean over completion tokens, nats."""
     timings_s: dict[str, float]
+    off_policy: str = ""
+    """What of the step was not on-policy, by choice; empty where all of it was."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,8 @@ class StepRecord:
     loss_bits: str
     grad_norm_bits: str
     weights: str
+    off_policy: str = ""
+    """What of the step was not on-policy, by choice; empty, and left out of the line, where all of it was."""
 
 
 Groups = Sequence[RolloutGroup]

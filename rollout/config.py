@@ -5,12 +5,17 @@ from dataclasses import dataclass
 
 @dataclass
 class RolloutConfig:
-    """`rollout:` in a config. None of it but temperature, lengths, group size and truncation changes a sampled bit."""
+    """`rollout:` in a config. None of it but `exact`, temperature, lengths, group size and truncation
+    changes a sampled bit."""
 
     num_actors: int = 1
     """Ray actors, one vLLM engine each."""
+    exact: bool = True
+    """False samples with stock vLLM: off-policy by what its numerics differ from the trainer's. For comparison."""
     group_size: int = 8
     """Rollouts per prompt."""
+    max_rounds: int = 8
+    """Rounds of prompts that dynamic sampling may draw for one batch."""
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0

@@ -47,10 +47,12 @@ class Engine(Protocol):
 class VLLMEngine:
     """vLLM with the canonical worker. The version of its policy is unknown until `load_policy` is called.
 
-    model_dir: a Hugging Face checkpoint; plan: the certified linear; dtype: what the trainer computes in.
+    model_dir: a Hugging Face checkpoint; plan: the certified linear; dtype: what the trainer computes in. With
+    `config.exact` off, vLLM's own model and products take the place of the canonical ones; the sampler stays.
     """
 
     worker_cls = "rollout.vllm_worker.CanonicalWorker"
+    stock_worker_cls = "rollout.vllm_worker.StockWorker"
 
     def __init__(self, model_dir: str, dtype: str, plan: LinearPlan, config: RolloutConfig):
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
@@ -61,11 +63,11 @@ class VLLMEngine:
         CanonicalWorker.plan = plan
         self._llm = LLM(
             model_dir,
-            model_impl="transformers",
+            model_impl="transformers" if config.exact else "auto",
             dtype=dtype,
-            worker_cls=self.worker_cls,
+            worker_cls=self.worker_cls if config.exact else self.stock_worker_cls,
             enforce_eager=True,
-            block_size=BLOCK_SIZE,
+            block_size=BLOCK_SIZE if config.exact else None,
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=config.max_num_batched_tokens,
@@ -103,6 +105,8 @@ class VLLMEngine:
         """One rollout per request, in the order of the requests."""
         if self._policy is None:
             raise RuntimeError("the engine has no policy yet; publish the trainer's weights first")
+        if not requests:
+            return []  # more actors than prompts; transformers decodes no sequences to one empty text
         outputs = self._llm.generate(
             [{"prompt_token_ids": list(request.prompt.token_ids)} for request in requests],
             [_vllm_params(request, params) for request in requests],

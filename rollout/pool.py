@@ -6,6 +6,7 @@
 The driver waits for every actor, at most `timeout_s`; an actor that died raises and names itself.
 """
 
+import gc
 import importlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -43,7 +44,9 @@ class RolloutActor:
         return self._engine
 
     def start(self, model_dir: str, dtype: str, plan: LinearPlan, config: RolloutConfig) -> Contract | None:
-        """The contract under which the engine came up."""
+        """The contract under which the engine came up. An engine that was there before is given up."""
+        self._engine = None
+        gc.collect()  # now: an engine takes vLLM's process groups with it when it goes
         self._engine = VLLMEngine(model_dir, dtype, plan, config)
         return self.engine.contract()
 
@@ -69,12 +72,21 @@ class RolloutPool:
         seed: int,
         timeout_s: float = 600.0,
         environment: Mapping[str, str] = MappingProxyType({}),
+        places: Sequence[Any] = (),
+        num_nodes: int = 1,
     ):
-        """`environment`: variables for the actors' processes, over those that the contract asks for."""
+        """`environment`: variables for the actors' processes, over those that the contract asks for.
+
+        places: a Ray scheduling strategy for each actor; none leaves it to Ray. num_nodes: over how many machines they
+        spread.
+        """
         self._config, self._seed, self._timeout_s = config, seed, timeout_s
-        variables = ENVIRONMENT | compute_environment(config.threads, config.num_actors)
+        variables = ENVIRONMENT | compute_environment(config.threads, -(-config.num_actors // num_nodes))
+        if not config.exact:
+            variables |= {"VLLM_CPU_ATTN_SPLIT_KV": "1"}  # vLLM's default
         remote = ray.remote(num_cpus=0, runtime_env={"env_vars": variables | dict(environment)})(RolloutActor)
-        self._actors = [remote.remote() for _ in range(config.num_actors)]
+        strategies = places or ["DEFAULT"] * config.num_actors
+        self._actors = [remote.options(scheduling_strategy=strategy).remote() for strategy in strategies]
         self.policy: PolicyVersion | None = None
 
     def start(self, model_dir: str, dtype: str, plan: LinearPlan) -> list[Contract | None]:

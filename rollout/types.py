@@ -10,7 +10,8 @@ class Prompt:
     """One question, tokenized, with what its reward needs to know."""
 
     id: str
-    """Unique within a run, and the key of the prompt's sampling draws: `train/0/17` is split/epoch/index."""
+    """Unique within a run, and the key of the prompt's sampling draws: `train/0/17` is split/epoch/index, in a mixture
+    `train/gsm8k/0/17` with the source."""
     text: str
     """The question as the user wrote it, without the chat template."""
     token_ids: tuple[int, ...]

@@ -4,22 +4,27 @@ vLLM is given this class by name (`worker_cls`), which fails loudly when it cann
 one of the two modules that import vLLM.
 """
 
+import copy
 import dataclasses
 import functools
 from typing import Any
 
 import torch
 import vllm.model_executor.layers.utils as vllm_layers
+import vllm.model_executor.models.transformers.base as vllm_transformers
 from torch import nn
 from vllm import envs
+from vllm.model_executor.models.transformers.fusers import GLUFuser, RMSNormFuser
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionMetadataBuilder
 from vllm.v1.outputs import LogprobsTensors, SamplerOutput
 from vllm.v1.worker.cpu_worker import CPUWorker
 
 from kernels.attention import attention_isa, query_tile, tile_queries
 from kernels.contract import Contract, build_contract
+from kernels.coverage import logit_transform
 from kernels.digest import weights_digest
 from kernels.linear import LinearPlan, PackedWeight
+from kernels.logprobs import LogitTransform
 from rollout.draws import uniforms
 from rollout.sampler import sample_tokens
 from rollout.weight_map import WeightMap
@@ -28,16 +33,38 @@ DRAW_KEY = "zerokl_draw_key"
 """The entry of `SamplingParams.extra_args` that carries `DrawKey.counter_words`."""
 
 
-class CanonicalWorker(CPUWorker):
-    """vLLM's CPU worker under the contract. `plan` is set by the engine before vLLM makes the worker."""
+class PolicyWorker(CPUWorker):
+    """vLLM's CPU worker with the sampler of the contract, and weights that the trainer replaces in place."""
+
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
+        super().load_model(*args, **kwargs)
+        transform = logit_transform(self.vllm_config.model_config.hf_text_config)
+        self.model_runner.sampler = CanonicalSampler(self.model_runner, transform)
+
+    def load_policy(self, weights: dict[str, torch.Tensor]) -> str:
+        """Takes the trainer's weights and returns the digest of what the engine then holds."""
+        held = WeightMap(self.model_runner.model, weights).tensors
+        for name, tensor in weights.items():
+            held[name].copy_(tensor)
+        for _, layer in _linear_layers(self.model_runner.model):
+            vllm_layers.dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
+        return weights_digest(held)
+
+    def held_digest(self, weights: dict[str, torch.Tensor]) -> str:
+        """The digest of what the engine holds now under the names (and shapes) of `weights`."""
+        return weights_digest(WeightMap(self.model_runner.model, weights).tensors)
+
+
+class CanonicalWorker(PolicyWorker):
+    """The worker under the contract. `plan` is set by the engine before vLLM makes the worker."""
 
     plan: LinearPlan
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
         _use_canonical_linear(self.plan)
         _use_query_tiles()
+        _fuse_only_what_keeps_bits()
         super().load_model(*args, **kwargs)
-        self.model_runner.sampler = CanonicalSampler(self.model_runner)
 
     def contract(self) -> Contract:
         """What this engine really runs; raises RuntimeError when a linear layer escaped the canonical op."""
@@ -47,6 +74,7 @@ class CanonicalWorker(CPUWorker):
             raise RuntimeError(f"the engine does not run the canonical ops throughout: {plans}")
         return build_contract(
             linear=plans.pop(),
+            logits=self.model_runner.sampler.transform,
             tiles_queries=isinstance(CPUAttentionMetadataBuilder.build, _TiledBuild),
             attention_isa=attention_isa(config.dtype, config.get_head_size()),
             block_size=self.vllm_config.cache_config.block_size,
@@ -54,18 +82,13 @@ class CanonicalWorker(CPUWorker):
             dtype=config.dtype,
         )
 
-    def load_policy(self, weights: dict[str, torch.Tensor]) -> str:
-        """Takes the trainer's weights and returns the digest of what the engine then holds."""
-        held = WeightMap(self.model_runner.model, weights).tensors
-        for name, tensor in weights.items():
-            held[name].copy_(tensor)
-        for _, layer in _linear_layers(self.model_runner.model):
-            layer.cpu_linear = _CanonicalProduct(PackedWeight(layer.weight, self.plan))
-        return weights_digest(held)
 
-    def held_digest(self, weights: dict[str, torch.Tensor]) -> str:
-        """The digest of what the engine holds now under the names (and shapes) of `weights`."""
-        return weights_digest(WeightMap(self.model_runner.model, weights).tensors)
+class StockWorker(PolicyWorker):
+    """vLLM's own layers and products, for a run that shows what the contract is worth. It knows of no contract."""
+
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
+        _keep_plain_weights()
+        super().load_model(*args, **kwargs)
 
 
 class CanonicalSampler(nn.Module):
@@ -77,9 +100,12 @@ class CanonicalSampler(nn.Module):
 
     logprobs_mode = "processed_logprobs"
 
-    def __init__(self, runner: Any):
+    def __init__(self, runner: Any, transform: LogitTransform):
         super().__init__()
         self._runner = [runner]  # in a list, so that nn.Module does not adopt the model runner's model
+        self.transform = transform
+        processor: Any = runner.model.logits_processor  # hands on the bare logits: it does not know every transform
+        processor.scale, processor.soft_cap = 1.0, None
 
     def forward(self, logits: torch.Tensor, sampling_metadata: Any, **_: Any) -> SamplerOutput:
         """Rows of `logits` are the requests of the runner's input batch, in its order."""
@@ -89,7 +115,7 @@ class CanonicalSampler(nn.Module):
         temperatures = torch.tensor([r.sampling_params.temperature for r in requests], dtype=torch.float32)
         keys = [r.sampling_params.extra_args[DRAW_KEY] for r in requests]
         draws = torch.from_numpy(uniforms(keys, [len(r.output_token_ids) for r in requests]))
-        tokens, logprobs = sample_tokens(logits, temperatures, draws)
+        tokens, logprobs = sample_tokens(self.transform(logits), temperatures, draws)
         ids = tokens[:, None].to(torch.int32)
         ranks = torch.zeros(len(requests), dtype=torch.int64)  # nobody asks for ranks, and they cost a pass over V
         return SamplerOutput(ids, LogprobsTensors(ids, logprobs[:, None], ranks))
@@ -117,6 +143,15 @@ def _use_canonical_linear(plan: LinearPlan) -> None:
         layer.cpu_linear = _CanonicalProduct(PackedWeight(layer.weight, plan))
 
     vllm_layers.dispatch_cpu_unquantized_gemm = dispatch
+
+
+def _keep_plain_weights() -> None:
+    """Has `vllm.model_executor.layers.utils.dispatch_cpu_unquantized_gemm` keep the plain weight beside the packed one.
+
+    It is what is replaced, and hashed, when the trainer sends weights.
+    """
+    dispatch = vllm_layers.dispatch_cpu_unquantized_gemm
+    vllm_layers.dispatch_cpu_unquantized_gemm = lambda layer, remove_weight: dispatch(layer, remove_weight=False)
 
 
 def _use_query_tiles() -> None:
@@ -150,6 +185,60 @@ class _TiledBuild:
             metadata, num_reqs=len(num_keys), query_start_loc=starts, seq_lens=num_keys, block_table_tensor=table
         )
         return self._build(builder, common_prefix_len, tiled, fast_build)
+
+
+def _fuse_only_what_keeps_bits() -> None:
+    """Has `validate` of vLLM's norm and GLU fusers (vLLM 0.32) refuse a fused layer with other bits than the model's.
+
+    vLLM's Transformers backend recognises a norm or a gated activation by its data flow and puts its own in its place;
+    in bf16 families differ in where they round. Remove when vLLM has a switch for it.
+    """
+    vllm_transformers.replace_layernorm_class = lambda layer: layer
+    RMSNormFuser.validate = _norm_keeps_bits
+    if not isinstance(GLUFuser.validate, _GatedCheck):
+        GLUFuser.validate = _GatedCheck(GLUFuser.validate)
+
+
+PROBE_ROWS = 64
+"""Random rows on which a fused layer is held against the model's own."""
+
+
+def _norm_keeps_bits(fuser: RMSNormFuser, norm: nn.Module, vllm_config: Any) -> bool:
+    weight = getattr(norm, "weight", None)
+    if weight is None:
+        return False
+    dtype, generator = vllm_config.model_config.dtype, torch.Generator().manual_seed(0)
+    with torch.device("cpu"):
+        own: Any = copy.deepcopy(norm).to_empty(device="cpu").to(dtype)
+        own.weight.data.copy_(torch.randn(weight.shape, generator=generator))
+        fused = fuser.fuse(own, "", vllm_config)
+        fused.weight.data.copy_(own.weight)
+        rows = (3 * torch.randn(PROBE_ROWS, *weight.shape, generator=generator)).to(dtype)
+        with torch.no_grad():
+            return torch.equal(own(rows), fused(rows))
+
+
+class _GatedCheck:
+    """A GLU fuser's `validate` that also compares the bits of the fused activation with the model's own."""
+
+    def __init__(self, validate: Any):
+        self._validate = validate
+
+    def __get__(self, fuser: Any, owner: type) -> Any:
+        return self if fuser is None else functools.partial(self._keeps_bits, fuser)
+
+    def _keeps_bits(self, fuser: Any, module: nn.Module, vllm_config: Any) -> bool:
+        if not self._validate(fuser, module, vllm_config):
+            return False
+        own: Any = module.get_submodule(fuser.act_name)
+        fused = fuser._get_act_and_mul(own)
+        gate_proj: Any = module.get_submodule(fuser.gate_name)
+        width = gate_proj.out_features
+        with torch.device("cpu"), torch.no_grad():
+            rows = 3 * torch.randn(PROBE_ROWS, 2 * width, generator=torch.Generator().manual_seed(0))
+            rows = rows.to(vllm_config.model_config.dtype)
+            gate, up = rows.chunk(2, -1)
+            return torch.equal(own(gate.contiguous()) * up.contiguous(), fused(rows))
 
 
 def _linear_layers(model: nn.Module) -> list[tuple[str, Any]]:

@@ -19,6 +19,11 @@ from rollout.config import RolloutConfig
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, RolloutGroup, SamplingParams
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--matrix", action="store_true", help="check every family in every dtype, not half of them")
+
+
 GROUP_SIZE = 4
 SAMPLING = SamplingParams(temperature=1.0, max_new_tokens=16, stop_token_ids=(2,))
 

@@ -13,17 +13,17 @@ from rl import weight_sync
 from rl.algorithms.grpo import GRPO
 from rl.batching import cut_into_shards
 from rl.bench import BenchResult, BenchSettings
+from rl.clock import Clock
 from rl.config import OptimizerConfig, TrainerConfig
-from rl.data import DataConfig, ReasoningGymDataset
+from rl.data import DataConfig, load_data
 from rl.ledger import Ledger
-from rl.loop import Clock
 from rl.models import load_tokenizer
 from rl.records import step_record
 from rl.run import stop_token_ids
 from rl.run_folder import RunFolder
 from rl.trainer import TrainerSettings
 from rl.trainer_group import TrainerGroup
-from rl.types import ScoredGroup, TrainingBatch
+from rl.types import RewardedGroup, ScoredGroup, TrainingBatch
 from rollout.config import RolloutConfig
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, RolloutGroup, SamplingParams
@@ -36,7 +36,7 @@ def measure(settings: BenchSettings) -> BenchResult:
     tokenizer = load_tokenizer(settings.model_dir)
     num_steps = 2 if settings.quick else 4
     params = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 2}
-    data = ReasoningGymDataset(DataConfig(params=params, num_held_out=1), tokenizer, 0, "train")
+    data = load_data(DataConfig(params=params, num_held_out=1), tokenizer, 0).train
     batches = [data.batch(i * NUM_PROMPTS, NUM_PROMPTS) for i in range(num_steps + 1)]
     ours, parts, our_bytes = _our_steps(settings, batches, stop_token_ids(settings.model_dir, tokenizer))
     theirs, their_bytes = ray.get(_trl_steps.remote(settings, [[p.text for p in batch] for batch in batches]))
@@ -80,7 +80,7 @@ def _our_steps(
             clock = Clock()
             groups = pool.generate(prompts, sampling, GROUP_SIZE)
             clock.lap("sample")
-            scored = [_scored(group, algorithm) for group in groups]
+            scored = _scored(groups, algorithm)
             batch = TrainingBatch(step, groups[0].policy, 1.0, NEW_TOKENS, cut_into_shards(scored, 4))
             clock.lap("score")
             proof = trainer.step(batch, 1e-5)
@@ -98,9 +98,15 @@ def _our_steps(
     return totals, {name: statistics.median(lap[name] for lap in laps[1:]) for name in laps[0]}, peak
 
 
-def _scored(group: RolloutGroup, algorithm: GRPO) -> ScoredGroup:
+def _scored(groups: list[RolloutGroup], algorithm: GRPO) -> list[ScoredGroup]:
+    rewarded = [RewardedGroup(group, _rewards(group)) for group in groups]
+    advantages = algorithm.advantages(rewarded, NEW_TOKENS)
+    return [ScoredGroup(g.group, g.rewards, a) for g, a in zip(rewarded, advantages, strict=True)]
+
+
+def _rewards(group: RolloutGroup) -> tuple[Reward, ...]:
     values = digit_share([], [rollout.text for rollout in group.rollouts])
-    return ScoredGroup(group, tuple(Reward(value, {}) for value in values), tuple(algorithm.advantages(values)))
+    return tuple(Reward(value, {}) for value in values)
 
 
 def _peak_bytes(_: Any = None) -> int:

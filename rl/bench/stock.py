@@ -17,9 +17,14 @@ STOCK_ENVIRONMENT = compute_environment(threads=0, num_processes=1) | {
 """Memory and threads as the canonical engine has them: the comparison is of engines, not of allocators."""
 
 
-def start_stock_engine(settings: BenchSettings, max_model_len: int) -> Any:
-    """A Ray actor with a `StockEngine`."""
-    remote = ray.remote(num_cpus=0, runtime_env={"env_vars": STOCK_ENVIRONMENT})(StockEngine)
+ALL_CORES = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+"""By default vLLM computes in a process of its own and keeps one core free for the one that schedules."""
+
+
+def start_stock_engine(settings: BenchSettings, max_model_len: int, all_cores: bool = False) -> Any:
+    """A Ray actor with a `StockEngine`; `all_cores` gives it every core, as the canonical engine has."""
+    variables = STOCK_ENVIRONMENT | (ALL_CORES if all_cores else {})
+    remote = ray.remote(num_cpus=0, runtime_env={"env_vars": variables})(StockEngine)
     return remote.remote(settings.model_dir, settings.dtype, max_model_len)
 
 

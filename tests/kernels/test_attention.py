@@ -2,10 +2,15 @@ import pytest
 import torch
 
 import kernels.attention
-from kernels.attention import PackedLayout, Sequence, attention, attention_reference, tile_queries
+from kernels.attention import PackedLayout, Scores, Sequence, attention, attention_reference, tile_queries
 
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 32
-SCALE = HEAD_DIM**-0.5
+SCORES = Scores(HEAD_DIM**-0.5)
+EVERY_KIND = pytest.mark.parametrize(
+    "scores",
+    [SCORES, Scores(0.2, window=9), Scores(0.2, window=100), Scores(1.0, soft_cap=3.0), Scores(0.5, 33, 2.0)],
+    ids=["causal", "window9", "window100", "soft_cap", "window33_soft_cap"],
+)
 BF16_ROUNDING = 2.0**-8
 """Half the distance between neighbouring bf16 numbers, relative: 8 bits of significand."""
 
@@ -40,35 +45,37 @@ def inputs(num_rows, dtype=torch.float32, seed=0):
     )
 
 
-def gradients(function, query, key, value, grad_out, layout):
+def gradients(function, query, key, value, grad_out, layout, scores=SCORES):
     leaves = [t.clone().requires_grad_() for t in (query, key, value)]
-    function(*leaves, layout, SCALE).backward(grad_out)
+    function(*leaves, layout, scores).backward(grad_out)
     return [t.grad for t in leaves]
 
 
-def reference_gradients(query, key, value, grad_out, layout):
-    return gradients(attention_reference, *(t.double() for t in (query, key, value, grad_out)), layout)
+def reference_gradients(query, key, value, grad_out, layout, scores=SCORES):
+    return gradients(attention_reference, *(t.double() for t in (query, key, value, grad_out)), layout, scores)
 
 
-def test_forward_is_the_float64_reference_to_fp32_rounding():
+@EVERY_KIND
+def test_forward_is_the_float64_reference_to_fp32_rounding(scores):
     query, key, value, _ = inputs(MIXED.num_rows)
-    expected = attention_reference(query, key, value, MIXED, SCALE)
-    torch.testing.assert_close(attention(query, key, value, MIXED, SCALE).double(), expected, rtol=2e-6, atol=2e-6)
+    expected = attention_reference(query, key, value, MIXED, scores)
+    torch.testing.assert_close(attention(query, key, value, MIXED, scores).double(), expected, rtol=2e-6, atol=2e-6)
 
 
 def test_forward_in_bf16_rounds_probabilities_and_output_once_each():
     query, key, value, _ = inputs(MIXED.num_rows, torch.bfloat16)
-    out = attention(query, key, value, MIXED, SCALE)
-    expected = attention_reference(query, key, value, MIXED, SCALE)
-    bound = 2 * BF16_ROUNDING * attention_reference(query, key, value.abs(), MIXED, SCALE) + 1e-5
+    out = attention(query, key, value, MIXED, SCORES)
+    expected = attention_reference(query, key, value, MIXED, SCORES)
+    bound = 2 * BF16_ROUNDING * attention_reference(query, key, value.abs(), MIXED, SCORES) + 1e-5
     assert out.dtype == torch.bfloat16
     assert bool(((out.double() - expected).abs() <= bound).all())
 
 
-def test_gradients_are_those_of_the_float64_reference_to_fp32_rounding():
+@EVERY_KIND
+def test_gradients_are_those_of_the_float64_reference_to_fp32_rounding(scores):
     tensors = inputs(MIXED.num_rows)
-    expected = reference_gradients(*tensors, MIXED)
-    for name, mine, theirs in zip("qkv", gradients(attention, *tensors, MIXED), expected, strict=True):
+    expected = reference_gradients(*tensors, MIXED, scores)
+    for name, mine, theirs in zip("qkv", gradients(attention, *tensors, MIXED, scores), expected, strict=True):
         torch.testing.assert_close(mine.double(), theirs, rtol=1e-5, atol=5e-6, msg=lambda m, n=name: f"{n}: {m}")
 
 
@@ -84,7 +91,7 @@ def test_a_query_of_zeros_averages_exactly_the_rows_it_may_see():
     layout = PackedLayout((Sequence(0, 2), Sequence(2, 2, 0, 2), Sequence(4, 2, 0, 2)))
     value = torch.tensor([0.0, 4.0, 8.0, 12.0, 32.0, 4.0])[:, None, None].expand(6, KV_HEADS, HEAD_DIM).contiguous()
     _, key, _, _ = inputs(6)
-    out = attention(torch.zeros(6, HEADS, HEAD_DIM), key, value, layout, SCALE)
+    out = attention(torch.zeros(6, HEADS, HEAD_DIM), key, value, layout, SCORES)
     # Prompt 0, 4. First completion sees 0 4 8, then 0 4 8 12; the second sees 0 4 32, then 0 4 32 4.
     expected = torch.tensor([0.0, 2.0, 4.0, 6.0, 12.0, 10.0])
     torch.testing.assert_close(out, expected[:, None, None].expand_as(out), rtol=1e-6, atol=1e-6)
@@ -93,7 +100,7 @@ def test_a_query_of_zeros_averages_exactly_the_rows_it_may_see():
 def test_neighbouring_query_heads_share_a_kv_head():
     query, key, _, _ = inputs(3)
     value = torch.tensor([1.0, 2.0])[None, :, None].expand(3, KV_HEADS, HEAD_DIM).contiguous()
-    out = attention(query, key, value, PackedLayout((Sequence(0, 3),)), SCALE)
+    out = attention(query, key, value, PackedLayout((Sequence(0, 3),)), SCORES)
     expected = torch.tensor([1.0, 1.0, 2.0, 2.0])[None, :, None].expand_as(out)
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=0)
 
@@ -102,17 +109,21 @@ def test_the_scale_multiplies_the_scores():
     query, key, value, _ = inputs(7)
     layout = PackedLayout((Sequence(0, 7),))
     torch.testing.assert_close(
-        attention(query, key, value, layout, 0.5), attention(query * 2, key, value, layout, 0.25), rtol=1e-6, atol=1e-6
+        attention(query, key, value, layout, Scores(0.5)),
+        attention(query * 2, key, value, layout, Scores(0.25)),
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 
+@EVERY_KIND
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_row_has_the_same_bits_packed_behind_a_shared_prompt_as_in_a_sequence_of_its_own(dtype):
+def test_a_row_has_the_same_bits_packed_behind_a_shared_prompt_as_in_a_sequence_of_its_own(dtype, scores):
     query, key, value, _ = inputs(MIXED.num_rows, dtype)
-    packed = attention(query, key, value, MIXED, SCALE)
+    packed = attention(query, key, value, MIXED, scores)
     for sequence in MIXED.sequences:
         rows = sequence.key_rows
-        alone = attention(query[rows], key[rows], value[rows], PackedLayout((Sequence(0, sequence.num_keys),)), SCALE)
+        alone = attention(query[rows], key[rows], value[rows], PackedLayout((Sequence(0, sequence.num_keys),)), scores)
         mine = packed[sequence.start : sequence.start + sequence.length]
         assert torch.equal(mine, alone[sequence.prefix_length :]), sequence
 
@@ -126,19 +137,20 @@ def test_decode_steps_of_a_batch_are_not_split_by_load(dtype, num_threads, resto
     expected = []
     for row in range(100, 116):
         rows = [*range(100), row]
-        expected.append(attention(query[rows], key[rows], value[rows], alone, SCALE)[-1])
+        expected.append(attention(query[rows], key[rows], value[rows], alone, SCORES)[-1])
     torch.set_num_threads(num_threads)
     batch = PackedLayout((Sequence(0, 100), *(Sequence(row, 1, 0, 100) for row in range(100, 116))))
-    assert torch.equal(attention(query, key, value, batch, SCALE)[100:], torch.stack(expected))
+    assert torch.equal(attention(query, key, value, batch, SCORES)[100:], torch.stack(expected))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("position", [1, 31, 32, 33, 127, 128, 300])
-def test_a_decode_step_has_the_bits_of_the_prefill(dtype, position):
+@EVERY_KIND
+def test_a_decode_step_has_the_bits_of_the_prefill(dtype, position, scores):
     query, key, value, _ = inputs(position + 1, dtype)
-    prefill = attention(query, key, value, PackedLayout((Sequence(0, position + 1),)), SCALE)
+    prefill = attention(query, key, value, PackedLayout((Sequence(0, position + 1),)), scores)
     decode = PackedLayout((Sequence(0, position), Sequence(position, 1, 0, position)))
-    assert torch.equal(attention(query, key, value, decode, SCALE)[-1], prefill[-1])
+    assert torch.equal(attention(query, key, value, decode, scores)[-1], prefill[-1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -147,7 +159,7 @@ def test_bits_of_forward_and_gradients_do_not_depend_on_reruns_or_threads(dtype,
     outs, grads = [], []
     for threads in (1, 2, 1):
         torch.set_num_threads(threads)
-        outs.append(attention(query, key, value, MIXED, SCALE))
+        outs.append(attention(query, key, value, MIXED, SCORES))
         grads.append(gradients(attention, query, key, value, grad_out, MIXED))
     for out, grad in zip(outs[1:], grads[1:], strict=True):
         assert torch.equal(out, outs[0])
@@ -197,21 +209,22 @@ def test_layout_of_a_prompt_with_two_completions_and_a_long_neighbour(monkeypatc
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scores", [Scores(0.2), Scores(0.2, window=900), Scores(0.2, soft_cap=30.0)])
 @pytest.mark.parametrize(("heads", "kv_heads", "head_dim"), [(9, 3, 64), (4, 2, 32), (16, 8, 128), (32, 2, 64)])
 def test_long_prefill_chunk_and_decode_have_the_same_bits(
-    heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype
+    heads: int, kv_heads: int, head_dim: int, dtype: torch.dtype, scores: Scores
 ) -> None:
     """Beyond a few hundred keys the kernel cuts keys by how many queries it is given at once."""
     generator = torch.Generator().manual_seed(0)
     num_rows = 1500
     q, k, v = (torch.randn(num_rows, h, head_dim, generator=generator).to(dtype) for h in (heads, kv_heads, kv_heads))
-    whole = attention(q, k, v, PackedLayout((Sequence(0, num_rows),)), 0.2)
+    whole = attention(q, k, v, PackedLayout((Sequence(0, num_rows),)), scores)
     threads = torch.get_num_threads()
     try:
         for tail in (1, 16, 700):
             head = num_rows - tail
             torch.set_num_threads(1 if tail == 16 else threads)
-            parts = attention(q, k, v, PackedLayout((Sequence(0, head), Sequence(head, tail, 0, head))), 0.2)
+            parts = attention(q, k, v, PackedLayout((Sequence(0, head), Sequence(head, tail, 0, head))), scores)
             assert torch.equal(parts, whole)
     finally:
         torch.set_num_threads(threads)

@@ -8,6 +8,7 @@ import torch
 from kernels.contract import OP_VERSIONS, Contract, build_contract
 from kernels.cpu_library import vector_isa
 from kernels.linear import LinearPlan
+from kernels.logprobs import LogitTransform
 
 OTHER_VALUES = {
     "linear": LinearPlan("aten", 32),
@@ -16,6 +17,7 @@ OTHER_VALUES = {
     "attention_splits_kv": True,
     "attention_tiles_queries": False,
     "l2_bytes": 2**21,
+    "logits": LogitTransform(soft_cap=30.0),
     "dtype": "bfloat16",
     "device": "cuda",
     "vector_isa": "avx512",
@@ -32,6 +34,7 @@ def contract(**changes):
         "attention_splits_kv": False,
         "attention_tiles_queries": True,
         "l2_bytes": 2**19,
+        "logits": LogitTransform(),
         "dtype": "float32",
         "device": "cpu",
         "vector_isa": "avx2",
@@ -72,7 +75,7 @@ def test_differences_show_mine_and_theirs():
 
 
 def test_a_contract_built_here_names_what_computes_on_this_machine():
-    built = build_contract(LinearPlan("aten", 8), True, "vec", 128, False, torch.bfloat16)
+    built = build_contract(LinearPlan("aten", 8), LogitTransform(), True, "vec", 128, False, torch.bfloat16)
     assert (built.linear, built.attention_isa, built.attention_block_size) == (LinearPlan("aten", 8), "vec", 128)
     assert (built.attention_splits_kv, built.dtype, built.device) == (False, "bfloat16", "cpu")
     assert built.attention_tiles_queries

@@ -6,7 +6,7 @@ import torch
 import kernels.logprobs
 from kernels.certify import certify_linear
 from kernels.linear import LinearPlan, PackedWeight
-from kernels.logprobs import log_probabilities, logprobs_reference, projected_logprobs
+from kernels.logprobs import LogitTransform, log_probabilities, logprobs_reference, projected_logprobs
 
 VOCABULARY, DEPTH = 300, 64
 TEMPERATURES = [1.0, 0.7]
@@ -154,3 +154,21 @@ def test_no_logits_are_kept_for_the_backward_pass(plan):
     with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
         projected_logprobs(hidden.requires_grad_(), weight, PackedWeight(weight, plan), tokens, 1.0)
     assert sorted(sizes) == sorted([600 * DEPTH, VOCABULARY * DEPTH, 600])
+
+
+TRANSFORMS = [LogitTransform(soft_cap=1.5), LogitTransform(multiplier=0.5, divisor=0.3), LogitTransform(2.0, 3.0, 0.7)]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
+def test_what_a_family_does_to_its_logits_is_in_values_and_gradients(transform, plan):
+    hidden, weight, tokens = inputs(40)
+    grad = torch.randn(40, generator=torch.Generator().manual_seed(1))
+    mine = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
+    theirs = [t.double().requires_grad_() for t in (hidden, weight)]
+    scored = projected_logprobs(*mine, PackedWeight(weight, plan), tokens, 0.7, transform).logprobs
+    expected = logprobs_reference(*theirs, tokens, 0.7, transform)
+    torch.testing.assert_close(scored.double(), expected, rtol=1e-5, atol=2e-6)
+    scored.backward(grad)
+    expected.backward(grad.double())
+    for ours, reference in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(ours.grad.double(), reference.grad, rtol=1e-4, atol=5e-6)

@@ -103,6 +103,12 @@ def test_parameters_of_the_task_reach_its_scoring():
     assert score("0.337", entry=entry, task="decimal_arithmetic", params=[loose]) == [1.0]
 
 
+@pytest.mark.parametrize("function", [reasoning_gym_score, reasoning_gym_partial_score])
+@pytest.mark.parametrize("columns", [{"answer": ["42"] * 2}, {"task": ["chain_sum"] * 2}, {"entry": [SUM] * 2}])
+def test_question_of_another_kind_of_source_is_left_to_other_rewards(function, columns):
+    assert function(["12 + 30 ="] * 2, ["42", "41"], **columns) == [None, None]
+
+
 def test_missing_module_can_be_imported_but_not_used():
     module = _Missing("pycosat")
     assert not hasattr(module, "__path__")

@@ -184,6 +184,12 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         (["optimizer.betas=[0.9, 1.0]"], "optimizer.betas must be two numbers"),
         (["reward.functions=[]"], "reward.functions must name at least one"),
         (["model.path="], "model.path must name"),
+        (["tracking.samples_every=-1"], "tracking.samples_every must be 0 or more, got -1"),
+        (["tracking.max_model_gib=-1"], "tracking.max_model_gib must be 0 or more"),
+        (["tracking.upload_timeout_s=0"], "tracking.upload_timeout_s must be above 0"),
+        (["tracking.project=a/b"], "tracking.project must be 1 to 128 characters and none of .*, got 'a/b'"),
+        (["tracking.project="], "tracking.project must be 1 to 128 characters"),
+        (["tracking.tags=[ok, '']"], "each of tracking.tags must be 1 to 64 characters, got ''"),
     ],
 )
 def test_values_that_cannot_be_run_are_refused_before_anything_starts(

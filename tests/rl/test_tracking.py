@@ -1,6 +1,9 @@
+import importlib
+import json
 import logging
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,24 +12,89 @@ import pytest
 
 from reward.rubric import RewardConfig, RewardFunctionConfig
 from rl.config import Config, ModelConfig, TrackingConfig
+from rl.records import SampleRollout
+from rl.summary import Accuracy, RunSummary
 from rl.tracking import NullTracker, WandbTracker, make_tracker, run_id, wandb_mode
+
+SAMPLE = SampleRollout("best", "train/0/1", "1 + 1 =", "2", 0.9, {"right": 1.0}, 0.5, 3, False)
+IDENTITY = {"final_hash": "f00d", "contract": "c0de", "steps": 3, "off_policy": ""}
 
 
 def config(**changes: Any) -> Config:
-    reward = RewardConfig(functions=[RewardFunctionConfig(name="right")])
-    return Config(model=ModelConfig(path="m"), reward=reward, **changes)
+    functions = [RewardFunctionConfig(name="right"), RewardFunctionConfig(name="m:brief", weight=0.1)]
+    return Config(model=ModelConfig(path="m"), reward=RewardConfig(functions=functions), **changes)
+
+
+def ended(run_dir: Path) -> RunSummary:
+    """The summary of a run whose ledger has a line and whose model has two files of 3 bytes in all."""
+    (run_dir / "ledger.jsonl").write_text("{}\n")
+    (run_dir / "model" / "part").mkdir(parents=True)
+    (run_dir / "model" / "config.json").write_text("{}")
+    (run_dir / "model" / "part" / "w.safetensors").write_text("w")
+    return RunSummary(
+        before=Accuracy(1, 4),
+        after=Accuracy(3, 4),
+        steps=3,
+        num_tokens=20,
+        tokens_per_s=5.0,
+        num_compared=20,
+        num_mismatched=0,
+        final_hash="f00d",
+        run_dir=run_dir,
+        wall_s=4.0,
+    )
+
+
+class FakeTable:
+    def __init__(self, columns: list[str], log_mode: str) -> None:
+        self.columns, self.log_mode = columns, log_mode
+        self.rows: list[list[Any]] = []
+
+    def add_data(self, *row: Any) -> None:
+        assert len(row) == len(self.columns)
+        self.rows.append(list(row))
+
+
+class FakeArtifact:
+    def __init__(self, name: str, type: str, metadata: dict[str, Any]) -> None:
+        self.name, self.type, self.metadata = name, type, metadata
+        self.files: dict[str, str] = {}
+        self.references: dict[str, str] = {}
+        self.waited_s: float | None = None
+
+    def add_file(self, path: str, name: str = "", *, policy: str, skip_cache: bool) -> None:
+        assert (policy, skip_cache) == ("immutable", True), "nothing is copied"
+        self.files[name or Path(path).name] = path
+
+    def add_reference(self, uri: str, name: str) -> None:
+        self.references[name] = uri
+
+    def wait(self, timeout: float) -> None:
+        self.waited_s = timeout
 
 
 class FakeRun:
-    def __init__(self, fail_at: str) -> None:
-        self.fail_at = fail_at
+    id = "abc"
+
+    def __init__(self, fail_at: str, offline: bool) -> None:
+        self.fail_at, self.offline = fail_at, offline
+        self.step = 0
         self.calls: list[Any] = []
+        self.artifacts: dict[str, FakeArtifact] = {}
         self.summary: dict[str, Any] = {}
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        self.calls.append((step, metrics))
-        if self.fail_at == "log":
+    def log(self, values: Mapping[str, Any], step: int) -> None:
+        tables = {name: list(value.rows) for name, value in values.items() if isinstance(value, FakeTable)}
+        self.calls.append((step, {**values, **tables}))
+        self.step = max(self.step, step)
+        if self.fail_at == ("log samples" if tables else "log"):
             raise ConnectionError("the network went away")
+
+    def log_artifact(self, artifact: FakeArtifact) -> FakeArtifact:
+        if self.fail_at == f"file the {artifact.type}":
+            raise ValueError("quota")
+        self.artifacts[artifact.type] = artifact
+        return artifact
 
     def finish(self) -> None:
         self.calls.append("finish")
@@ -37,11 +105,13 @@ class FakeRun:
 class FakeWandb:
     """Stands for the wandb module."""
 
-    def __init__(self, fail_at: str = "") -> None:
-        self.run = FakeRun(fail_at)
-        self.init_arguments: dict[str, Any] = {}
-
     Settings = SimpleNamespace
+    Table = FakeTable
+    Artifact = FakeArtifact
+
+    def __init__(self, fail_at: str, offline: bool) -> None:
+        self.run = FakeRun(fail_at, offline)
+        self.init_arguments: dict[str, Any] = {}
 
     def init(self, **arguments: Any) -> FakeRun:
         self.init_arguments = arguments
@@ -50,26 +120,131 @@ class FakeWandb:
         return self.run
 
 
-def install(monkeypatch: pytest.MonkeyPatch, fail_at: str = "") -> FakeWandb:
-    wandb = FakeWandb(fail_at)
+@pytest.fixture(autouse=True)
+def no_data_dir(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`WANDB_DATA_DIR` is unset, and set as it was afterwards."""
+    monkeypatch.setenv("WANDB_DATA_DIR", "")
+    monkeypatch.delenv("WANDB_DATA_DIR")
+
+
+def install(monkeypatch: pytest.MonkeyPatch, fail_at: str = "", offline: bool = True) -> FakeWandb:
+    wandb = FakeWandb(fail_at, offline)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     return wandb
 
 
-def play(tracker: WandbTracker, run_dir: Path) -> None:
-    tracker.start(config(), run_dir)
-    tracker.log(1, {"train/loss": 0.5})
-    tracker.log(2, {"train/loss": 0.4})
-    tracker.finish({"steps": 2})
+def play(run_dir: Path, **tracking: Any) -> None:
+    """A run of three steps; samples are shown at the first and the last."""
+    tracker = WandbTracker()
+    tracker.start(config(tracking=TrackingConfig(**tracking)), run_dir)
+    for step in (1, 2, 3):
+        tracker.log(step, {"train/loss": 0.5})
+        if step != 2:
+            tracker.log_samples(step, [SAMPLE])
+    tracker.finish(ended(run_dir), "c0de")
 
 
-def test_metrics_reach_wandb_with_their_step_and_the_summary_at_the_end(
+def row(step: int) -> list[Any]:
+    return [step, "best", "train/0/1", "1 + 1 =", "2", 0.9, 1.0, None, 0.5, 3, False]
+
+
+def test_metrics_reach_wandb_with_their_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    play(tmp_path)
+    metrics = [call for call in wandb.run.calls if "train/loss" in call[1]]
+    assert metrics == [(step, {"train/loss": 0.5}) for step in (1, 2, 3)]
+    assert wandb.run.calls[-1] == "finish"
+
+
+def test_samples_are_rows_of_one_growing_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    play(tmp_path)
+    shown = [call for call in wandb.run.calls if "rollout/samples" in call[1]]
+    assert shown == [(1, {"rollout/samples": [row(1)]}), (3, {"rollout/samples": [row(1), row(3)]})]
+
+
+def test_each_reward_function_has_a_column_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    tables: list[FakeTable] = []
+    monkeypatch.setattr(wandb, "Table", lambda **given: tables.append(FakeTable(**given)) or tables[-1], raising=False)
+    play(tmp_path)
+    (table,) = tables
+    assert table.columns == [
+        "step", "shown_as", "prompt_id", "prompt", "completion", "reward", "reward/right", "reward/m:brief",
+        "advantage", "length", "truncated",
+    ]  # fmt: skip
+    assert table.log_mode == "INCREMENTAL"
+
+
+def test_samples_of_a_step_that_wandb_has_already_are_not_added_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wandb = install(monkeypatch)
-    play(WandbTracker(), tmp_path)
-    assert wandb.run.calls == [(1, {"train/loss": 0.5}), (2, {"train/loss": 0.4}), "finish"]
-    assert wandb.run.summary == {"steps": 2}
+    wandb.run.step = 3
+    play(tmp_path)
+    assert [call for call in wandb.run.calls if "rollout/samples" in call[1]] == [(3, {"rollout/samples": [row(3)]})]
+
+
+def test_ledger_and_model_are_filed_with_what_identifies_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = install(monkeypatch)
+    play(tmp_path)
+    ledger, model = wandb.run.artifacts["ledger"], wandb.run.artifacts["model"]
+    assert (ledger.name, model.name) == ("ledger-abc", "model-abc")
+    assert ledger.metadata == model.metadata == IDENTITY
+    assert ledger.files == {"ledger.jsonl": str(tmp_path / "ledger.jsonl")}
+    assert model.files == {
+        "config.json": str(tmp_path / "model/config.json"),
+        "part/w.safetensors": str(tmp_path / "model/part/w.safetensors"),
+    }
+    assert model.references == {}
+
+
+def test_a_large_model_is_filed_by_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    play(tmp_path, max_model_gib=2 / 2**30)
+    model = wandb.run.artifacts["model"]
+    assert model.files == {}
+    assert model.references == {
+        "config.json": f"file://{tmp_path}/model/config.json",
+        "part/w.safetensors": f"file://{tmp_path}/model/part/w.safetensors",
+    }
+
+
+def test_a_model_of_just_the_limit_is_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    play(tmp_path, max_model_gib=3 / 2**30)
+    assert len(wandb.run.artifacts["model"].files) == 2
+
+
+def test_the_ledger_is_filed_without_the_model_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    play(tmp_path, log_model=False)
+    assert list(wandb.run.artifacts) == ["ledger"]
+
+
+def test_only_online_are_uploads_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, offline in (("offline", True), ("online", False)):
+        (tmp_path / name).mkdir()
+        wandb = install(monkeypatch, offline=offline)
+        play(tmp_path / name, upload_timeout_s=100.0)
+        waited = [artifact.waited_s for artifact in wandb.run.artifacts.values()]
+        assert waited == [None, None] if offline else all(1 <= seconds <= 100 for seconds in waited)
+
+
+def test_the_summary_says_what_came_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    play(tmp_path)
+    assert wandb.run.summary == IDENTITY | {
+        "num_tokens": 20,
+        "tokens_per_s": 5.0,
+        "num_compared": 20,
+        "num_mismatched": 0,
+        "wall_s": 4.0,
+        "held_out/before": 0.25,
+        "held_out/after": 0.75,
+    }
 
 
 def test_a_run_is_filed_as_the_config_says_and_lies_in_its_folder(
@@ -82,6 +257,14 @@ def test_a_run_is_filed_as_the_config_says_and_lies_in_its_folder(
     assert (given["dir"], given["name"]) == (str(tmp_path), tmp_path.name)
     assert given["config"]["seed"] == 7 and given["config"]["model"] == {"path": "m"}
     assert given["settings"].console == "off" and given["settings"].save_code is False
+    assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "wandb")
+
+
+def test_a_data_folder_that_the_user_chose_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    monkeypatch.setenv("WANDB_DATA_DIR", "/chosen")
+    WandbTracker().start(config(), tmp_path)
+    assert os.environ["WANDB_DATA_DIR"] == "/chosen"
 
 
 def test_a_resumed_run_has_the_same_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,28 +278,64 @@ def test_a_resumed_run_has_the_same_id(tmp_path: Path, monkeypatch: pytest.Monke
     assert run_id(tmp_path / "other") != first
 
 
-@pytest.mark.parametrize("fail_at", ["start", "log", "finish"])
+@pytest.mark.parametrize("fail_at", ["start", "log", "log samples", "file the ledger", "file the model", "finish"])
 def test_a_wandb_that_fails_warns_once_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fail_at: str
 ) -> None:
     install(monkeypatch, fail_at)
     with caplog.at_level(logging.WARNING):
-        play(WandbTracker(), tmp_path)
+        play(tmp_path)
     assert [entry.getMessage().partition(" (")[0] for entry in caplog.records] == [f"wandb failed to {fail_at}"]
 
 
 def test_a_wandb_that_failed_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = install(monkeypatch, "log")
-    play(WandbTracker(), tmp_path)
+    play(tmp_path)
     assert wandb.run.calls == [(1, {"train/loss": 0.5})]
+    assert wandb.run.artifacts == {}
+
+
+def test_samples_that_fail_are_given_up_and_nothing_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch, "log samples")
+    play(tmp_path)
+    loss = {"train/loss": 0.5}
+    assert wandb.run.calls == [(1, loss), (1, {"rollout/samples": [row(1)]}), (2, loss), (3, loss), "finish"]
+    assert set(wandb.run.artifacts) == {"ledger", "model"}
+
+
+@pytest.mark.parametrize(("lost", "kept"), [("ledger", "model"), ("model", "ledger")])
+def test_an_artifact_that_fails_does_not_lose_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str, kept: str
+) -> None:
+    wandb = install(monkeypatch, f"file the {lost}")
+    play(tmp_path)
+    assert list(wandb.run.artifacts) == [kept]
+    assert wandb.run.summary["final_hash"] == "f00d" and wandb.run.calls[-1] == "finish"
+
+
+def test_an_upload_that_fails_does_not_lose_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refused(FakeArtifact):
+        def wait(self, timeout: float) -> None:
+            raise ValueError("storage is full")
+
+    wandb = install(monkeypatch, offline=False)
+    monkeypatch.setattr(wandb, "Artifact", Refused, raising=False)
+    play(tmp_path)
+    assert [entry.getMessage().partition(" (")[0] for entry in caplog.records] == [
+        "wandb failed to file the ledger",
+        "wandb failed to file the model",
+    ]
+    assert wandb.run.calls[-1] == "finish"
 
 
 def test_a_wandb_that_cannot_be_imported_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    play(WandbTracker(), tmp_path)
-    assert len(caplog.records) == 1 and "training goes on without it" in caplog.text
+    play(tmp_path)
+    assert len(caplog.records) == 1 and "the run goes on without it" in caplog.text
 
 
 def test_nobody_logged_in_means_offline(tmp_path: Path) -> None:
@@ -142,3 +361,25 @@ def test_wandb_mode_in_the_environment_decides(tmp_path: Path) -> None:
 def test_the_config_names_the_tracker() -> None:
     assert isinstance(make_tracker(config(tracker="none")), NullTracker)
     assert isinstance(make_tracker(config(tracker="wandb")), WandbTracker)
+
+
+@pytest.fixture
+def real_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """W&B's own module, offline, with nothing of it left behind."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    yield
+    importlib.import_module("wandb").teardown()
+
+
+def test_wandb_itself_takes_a_whole_run(
+    real_wandb: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    play(tmp_path)
+    assert (caplog.records, capfd.readouterr()) == ([], ("", ""))
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    tables = [json.loads(path.read_text()) for path in sorted((folder / "files/media/table/rollout").iterdir())]
+    assert [table["data"] for table in tables] == [[row(1)], [row(3)]], "each upload holds the rows of its step"
+    (written,) = folder.glob("*.wandb")
+    for part in ("ledger.jsonl", "part/w.safetensors", "config.json", "f00d", "c0de"):
+        assert part.encode() in written.read_bytes(), part

@@ -12,36 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from .commands import CONFIG, final_hash, ledger, zerokl
+
 pytestmark = pytest.mark.engine
-
-REPO = Path(__file__).parents[2]
-CONFIG = REPO / "configs" / "tiny.yaml"
-
-
-def zerokl(*arguments: object, cwd: Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rl", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
-
-
-def final_hash(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
-    label, value = done.stdout.splitlines()[-1].split(": ")
-    assert label == "final hash"
-    return value
-
-
-def ledger(run_dir: Path) -> list[dict]:
-    return [json.loads(line) for line in (run_dir / "ledger.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture(scope="module")
-def done(workplace: Path) -> subprocess.CompletedProcess[str]:
-    return zerokl("train", CONFIG, "run.dir=run", cwd=workplace)
 
 
 def test_a_run_leaves_what_it_promises(done: subprocess.CompletedProcess[str], workplace: Path) -> None:

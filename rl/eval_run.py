@@ -1,0 +1,150 @@
+"""An evaluation: a checkpoint answers questions on the engine that training samples with, and the same graders judge.
+
+questions ─ a chunk ─> pool.generate ─ groups ─> rubric.score ─ rewards ─> counts by question ─> report
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reward.rubric import Rubric
+from rl.clock import Clock
+from rl.cluster import ray_cluster
+from rl.data import load_held_out
+from rl.durable import write_atomically
+from rl.errors import UserError, bad_input
+from rl.eval_progress import EvalProgress
+from rl.eval_report import EvalReport, QuestionResult, question_result, render_report, report_json
+from rl.eval_settings import EvalSettings
+from rl.models import load_tokenizer, resolve_model
+from rl.policy_pool import policy_pool
+from rl.run import MODEL_CACHE, stop_token_ids
+from rollout.config import RolloutConfig
+from rollout.engine import VLLMEngine
+from rollout.pool import RolloutPool
+from rollout.types import Prompt, SamplingParams
+
+SLOWEST_TOKENS_PER_S = 10.0
+"""An engine that samples slower than this is taken for dead."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What has been read: the checkpoint, what it is asked, and how it may answer."""
+
+    model_dir: Path
+    prompts: list[Prompt]
+    sampling: SamplingParams
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Questions that were sampled and graded together."""
+
+    questions: tuple[QuestionResult, ...]
+    sampling_s: float
+    """Time the engines took, without the graders'."""
+
+
+def evaluate_checkpoint(settings: EvalSettings, out: Path | None) -> None:
+    """Nothing; samples, grades, prints the figures, and writes them as JSON to `out`."""
+    _require_writable(out)
+    report = measure(settings)
+    print(render_report(report), flush=True)
+    if out:
+        write_atomically(out, report_json(report))
+
+
+def measure(settings: EvalSettings) -> EvalReport:
+    """The report. Raises UserError for a model, questions or graders that cannot be had, before an engine starts."""
+    with EvalProgress(f"{settings.model} on {settings.source}", settings.num_prompts) as progress, ExitStack() as stack:
+        progress.phase("reading the model and the data")
+        with bad_input():
+            rubric = stack.enter_context(Rubric(settings.reward))
+            rubric.warm_up()
+            prepared = _prepare(settings)
+            settings = replace(settings, rollout=_rollout(settings, prepared))
+        progress.phase("starting Ray and vLLM")
+        stack.enter_context(ray_cluster())
+        with bad_input():
+            pool = stack.enter_context(_pool(settings, prepared))
+        progress.phase("sampling")
+        chunks: list[Chunk] = []
+        for chunk in sample_and_grade(pool, rubric, prepared, settings):
+            chunks.append(chunk)
+            progress.done(sum(len(done.questions) for done in chunks))
+        return _report(settings, pool, chunks)
+
+
+def sample_and_grade(pool: RolloutPool, rubric: Rubric, prepared: Prepared, settings: EvalSettings) -> Iterator[Chunk]:
+    """Every question, in order, in chunks that keep the engines busy. The chunks change no count."""
+    size = _chunk_size(settings)
+    for start in range(0, len(prepared.prompts), size):
+        clock = Clock()
+        groups = pool.generate(prepared.prompts[start : start + size], prepared.sampling, settings.num_samples)
+        clock.lap("sample")
+        graded = zip(groups, rubric.score(groups), strict=True)
+        yield Chunk(tuple(question_result(group, rewards) for group, rewards in graded), clock.total_s)
+
+
+def _prepare(settings: EvalSettings) -> Prepared:
+    model_dir = resolve_model(settings.model, MODEL_CACHE, seed=settings.data_seed).resolve()
+    tokenizer = load_tokenizer(model_dir)
+    held_out = load_held_out(settings.data, tokenizer, settings.data_seed)
+    sampling = SamplingParams(
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        stop_token_ids=stop_token_ids(model_dir, tokenizer),
+    )
+    return Prepared(model_dir, held_out.batch(0, settings.num_prompts), sampling)
+
+
+def _rollout(settings: EvalSettings, prepared: Prepared) -> RolloutConfig:
+    """The engine's settings, with as much room as the longest question takes. Raises ValueError where it has not."""
+    from transformers import AutoConfig
+
+    longest = max(len(prompt.token_ids) for prompt in prepared.prompts)
+    needed = longest + settings.max_new_tokens
+    limit = getattr(AutoConfig.from_pretrained(prepared.model_dir), "max_position_embeddings", None) or needed
+    if needed > limit:
+        raise UserError(
+            f"the longest question has {longest} tokens, and with --max-new-tokens {settings.max_new_tokens} that is "
+            f"more than the {limit} that {settings.model} takes; lower --max-new-tokens or take shorter questions"
+        )
+    return replace(settings.rollout, max_model_len=needed)
+
+
+def _pool(settings: EvalSettings, prepared: Prepared) -> AbstractContextManager[RolloutPool]:
+    num_requests = -(-_chunk_size(settings) // settings.rollout.num_actors) * settings.num_samples
+    timeout_s = max(settings.timeout_s, num_requests * settings.max_new_tokens / SLOWEST_TOKENS_PER_S)
+    return policy_pool(prepared.model_dir, settings.dtype, settings.rollout, settings.seed, timeout_s)
+
+
+def _chunk_size(settings: EvalSettings) -> int:
+    """Questions whose samples fill every engine once."""
+    rollout = settings.rollout
+    return max(rollout.num_actors, rollout.max_num_seqs * rollout.num_actors // settings.num_samples)
+
+
+def _report(settings: EvalSettings, pool: RolloutPool, chunks: list[Chunk]) -> EvalReport:
+    assert pool.policy is not None, "policy_pool publishes one"
+    contract = pool.call(0, VLLMEngine.contract)
+    return EvalReport(
+        settings=settings,
+        policy=pool.policy.digest,
+        contract=contract.digest if contract else "",
+        questions=tuple(question for chunk in chunks for question in chunk.questions),
+        sampling_s=sum(chunk.sampling_s for chunk in chunks),
+    )
+
+
+def _require_writable(out: Path | None) -> None:
+    """Raises UserError now, not when everything has been sampled."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; give a file, such as {out / 'eval.json'}")
+    if not out.absolute().parent.is_dir() or not os.access(out.absolute().parent, os.W_OK):
+        raise UserError(f"--out {out}: {out.absolute().parent} is no folder that can be written to; make it first")

@@ -1,0 +1,35 @@
+"""Runs `zerokl` as a user does, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+REPO = Path(__file__).parents[2]
+CONFIG = REPO / "configs" / "tiny.yaml"
+
+
+def zerokl(
+    *arguments: object, cwd: Path, timeout_s: float = 300, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What `zerokl *arguments` did."""
+    command = [sys.executable, "-m", "rl", *map(str, arguments)]
+    variables = os.environ | dict(environment or {})
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False, env=variables
+    )
+
+
+def final_hash(done: subprocess.CompletedProcess[str]) -> str:
+    """The hash in the last line of a command that succeeded."""
+    assert done.returncode == 0, done.stderr
+    label, value = done.stdout.splitlines()[-1].split(": ")
+    assert label == "final hash"
+    return value
+
+
+def ledger(run_dir: Path) -> list[dict]:
+    """Its records."""
+    return [json.loads(line) for line in (run_dir / "ledger.jsonl").read_text().splitlines()]

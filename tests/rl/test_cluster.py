@@ -1,0 +1,93 @@
+"""On clusters that others started: as a submitted job, and over two nodes."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .commands import CONFIG, REPO, final_hash, ledger, zerokl
+
+pytestmark = pytest.mark.engine
+RAY = Path(sys.executable).with_name("ray")
+PLACED = """
+import ray
+from rl.placement import place
+ray.init(address="auto", log_to_driver=False)
+@ray.remote(num_cpus=0)
+def node(): return ray.get_runtime_context().get_node_id()
+places = place(world_size=2, num_actors=2, threads=(0, 0))
+where = [ray.get(node.options(scheduling_strategy=s).remote()) for s in (*places.ranks, *places.actors)]
+print(places.num_nodes, where[0] == where[1], where[2] != where[3])
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The venv's commands on the path; nothing of the cluster that the test session itself may be in."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return kept | {"PATH": f"{RAY.parent}:{kept['PATH']}"} | variables
+
+
+@contextmanager
+def ray_node(*arguments: str) -> Iterator[None]:
+    """A Ray node that ends with the block; other clusters of this machine are left alone."""
+    command = [RAY, "start", "--block", "--num-cpus=2", "--disable-usage-stats", *arguments]
+    node = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        while "Ray runtime started" not in (line := node.stdout.readline()):
+            assert line, "the node did not come up"
+        yield
+    finally:
+        node.terminate()
+        node.wait(60)
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[tuple[str, str]]:
+    """Address of a Ray head and of its dashboard."""
+    port, dashboard = free_port(), free_port()
+    with ray_node("--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir=/tmp/ray-test-{port}"):
+        yield f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}"
+
+
+def test_a_submitted_job_ends_in_the_hash_of_the_direct_command(head, done, tmp_path: Path) -> None:
+    submitted = subprocess.run(
+        [RAY, "job", "submit", "--address", head[1], "--working-dir", ".", "--",
+         "zerokl", "train", "configs/tiny.yaml", f"run.dir={tmp_path}/job"],
+        cwd=REPO, capture_output=True, text=True, timeout=400, env=environment(), check=False,
+    )  # fmt: skip
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    hashes = re.findall(r"final hash: ([0-9a-f]{64})", submitted.stdout)
+    assert hashes == [final_hash(done)]
+    assert ledger(tmp_path / "job")[-1]["hash"] == hashes[0]
+
+
+def test_two_nodes_share_the_work_and_change_no_bit(head, done, tmp_path: Path) -> None:
+    variables = environment(RAY_ADDRESS=head[0])
+    with ray_node(f"--address={head[0]}"):
+        placed = subprocess.run(
+            [sys.executable, "-c", PLACED],
+            cwd=REPO, capture_output=True, text=True, timeout=120, env=variables, check=False,
+        )  # fmt: skip
+        assert placed.stdout.split() == ["2", "True", "True"], placed.stderr
+        spread = zerokl("train", CONFIG, "run.dir=run", "rollout.num_actors=2", cwd=tmp_path, environment=variables)
+        assert final_hash(spread) == final_hash(done)
+
+
+def test_a_cluster_that_is_too_small_is_refused_with_what_is_missing(head, tmp_path: Path) -> None:
+    refused = zerokl(
+        "train", CONFIG, "run.dir=run", "rollout.threads=64", cwd=tmp_path, environment=environment(RAY_ADDRESS=head[0])
+    )
+    assert refused.returncode == 2, refused.stderr
+    assert "64 threads" in refused.stderr and "2 CPUs" in refused.stderr
