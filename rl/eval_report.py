@@ -129,7 +129,8 @@ def _settings_rows(report: EvalReport) -> list[tuple[str, str]]:
         (
             "asked",
             f"{len(report.questions):,} questions of {settings.source}, {settings.num_samples} {samples} each "
-            f"of at most {settings.max_new_tokens} tokens at temperature {settings.temperature:g}",
+            f"of at most {settings.max_new_tokens} tokens at temperature {settings.temperature:g}, "
+            f"{'in the chat template' if settings.data.chat else 'as plain text'}",
         ),
     ]
     return rows if settings.rollout.exact else [*rows, ("OFF-POLICY by choice", "rollouts by stock vLLM")]

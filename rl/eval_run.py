@@ -5,7 +5,7 @@ questions ─ a chunk ─> pool.generate ─ groups ─> rubric.score ─ reward
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,19 +21,24 @@ from rl.eval_settings import EvalSettings
 from rl.models import load_tokenizer, resolve_model
 from rl.policy_pool import policy_pool
 from rl.run import MODEL_CACHE, stop_token_ids
-from rollout.config import RolloutConfig
 from rollout.engine import VLLMEngine
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
 
 SLOWEST_TOKENS_PER_S = 10.0
 """An engine that samples slower than this is taken for dead."""
+FLAGS = (
+    "on the command line data.task is --task, data.params is --param, data.sources.0.jsonl is --jsonl and "
+    "data.num_held_out is --num-prompts; other keys need a --config"
+)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What has been read: the checkpoint, what it is asked, and how it may answer."""
+    """What has been read, and is ready to be sampled from."""
 
+    settings: EvalSettings
+    """With what follows from the checkpoint in its place: the template of the questions, the room of the engines."""
     model_dir: Path
     prompts: list[Prompt]
     sampling: SamplingParams
@@ -64,59 +69,77 @@ def measure(settings: EvalSettings) -> EvalReport:
         with bad_input():
             rubric = stack.enter_context(Rubric(settings.reward))
             rubric.warm_up()
-            prepared = _prepare(settings)
-            settings = replace(settings, rollout=_rollout(settings, prepared))
+            prepared = prepare(settings)
         progress.phase("starting Ray and vLLM")
         stack.enter_context(ray_cluster())
         with bad_input():
-            pool = stack.enter_context(_pool(settings, prepared))
+            pool = stack.enter_context(_pool(prepared))
         progress.phase("sampling")
         chunks: list[Chunk] = []
-        for chunk in sample_and_grade(pool, rubric, prepared, settings):
+        for chunk in sample_and_grade(pool, rubric, prepared):
             chunks.append(chunk)
             progress.done(sum(len(done.questions) for done in chunks))
-        return _report(settings, pool, chunks)
+        return _report(prepared.settings, pool, chunks)
 
 
-def sample_and_grade(pool: RolloutPool, rubric: Rubric, prepared: Prepared, settings: EvalSettings) -> Iterator[Chunk]:
-    """Every question, in order, in chunks that keep the engines busy. The chunks change no count."""
-    size = _chunk_size(settings)
-    for start in range(0, len(prepared.prompts), size):
-        clock = Clock()
-        groups = pool.generate(prepared.prompts[start : start + size], prepared.sampling, settings.num_samples)
-        clock.lap("sample")
-        graded = zip(groups, rubric.score(groups), strict=True)
-        yield Chunk(tuple(question_result(group, rewards) for group, rewards in graded), clock.total_s)
-
-
-def _prepare(settings: EvalSettings) -> Prepared:
+def prepare(settings: EvalSettings) -> Prepared:
+    """The checkpoint and the questions, read and checked. Raises ValueError for what cannot be had or does not fit."""
     model_dir = resolve_model(settings.model, MODEL_CACHE, seed=settings.data_seed).resolve()
     tokenizer = load_tokenizer(model_dir)
-    held_out = load_held_out(settings.data, tokenizer, settings.data_seed)
+    if not settings.has_config:
+        settings = replace(settings, data=replace(settings.data, chat=bool(tokenizer.chat_template)))
+    with _flags_named(settings):
+        held_out = load_held_out(settings.data, tokenizer, settings.data_seed)
+        prompts = held_out.batch(0, settings.num_prompts)
     sampling = SamplingParams(
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
         stop_token_ids=stop_token_ids(model_dir, tokenizer),
     )
-    return Prepared(model_dir, held_out.batch(0, settings.num_prompts), sampling)
+    needed = _needed_tokens(settings, model_dir, prompts)
+    settings = replace(settings, rollout=replace(settings.rollout, max_model_len=needed))
+    return Prepared(settings, model_dir, prompts, sampling)
 
 
-def _rollout(settings: EvalSettings, prepared: Prepared) -> RolloutConfig:
-    """The engine's settings, with as much room as the longest question takes. Raises ValueError where it has not."""
+def sample_and_grade(pool: RolloutPool, rubric: Rubric, prepared: Prepared) -> Iterator[Chunk]:
+    """Every question, in order, in chunks that keep the engines busy. The chunks change no count."""
+    size, num_samples = _chunk_size(prepared.settings), prepared.settings.num_samples
+    for start in range(0, len(prepared.prompts), size):
+        clock = Clock()
+        groups = pool.generate(prepared.prompts[start : start + size], prepared.sampling, num_samples)
+        clock.lap("sample")
+        graded = zip(groups, rubric.score(groups), strict=True)
+        yield Chunk(tuple(question_result(group, rewards) for group, rewards in graded), clock.total_s)
+
+
+@contextmanager
+def _flags_named(settings: EvalSettings) -> Iterator[None]:
+    """Says, where there is no config, what the keys of a config that an error names are called on the command line."""
+    try:
+        yield
+    except UserError as error:
+        if settings.has_config:
+            raise
+        raise UserError(f"{error} ({FLAGS})") from error
+
+
+def _needed_tokens(settings: EvalSettings, model_dir: Path, prompts: list[Prompt]) -> int:
+    """Tokens of the longest question and a completion together. Raises UserError where the model takes fewer."""
     from transformers import AutoConfig
 
-    longest = max(len(prompt.token_ids) for prompt in prepared.prompts)
+    longest = max(len(prompt.token_ids) for prompt in prompts)
     needed = longest + settings.max_new_tokens
-    limit = getattr(AutoConfig.from_pretrained(prepared.model_dir), "max_position_embeddings", None) or needed
+    limit = getattr(AutoConfig.from_pretrained(model_dir), "max_position_embeddings", None) or needed
     if needed > limit:
         raise UserError(
             f"the longest question has {longest} tokens, and with --max-new-tokens {settings.max_new_tokens} that is "
             f"more than the {limit} that {settings.model} takes; lower --max-new-tokens or take shorter questions"
         )
-    return replace(settings.rollout, max_model_len=needed)
+    return needed
 
 
-def _pool(settings: EvalSettings, prepared: Prepared) -> AbstractContextManager[RolloutPool]:
+def _pool(prepared: Prepared) -> AbstractContextManager[RolloutPool]:
+    settings = prepared.settings
     num_requests = -(-_chunk_size(settings) // settings.rollout.num_actors) * settings.num_samples
     timeout_s = max(settings.timeout_s, num_requests * settings.max_new_tokens / SLOWEST_TOKENS_PER_S)
     return policy_pool(prepared.model_dir, settings.dtype, settings.rollout, settings.seed, timeout_s)

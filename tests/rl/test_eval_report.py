@@ -44,7 +44,8 @@ def test_figures_follow_from_the_counts() -> None:
 def test_a_report_reads_so() -> None:
     assert render_report(REPORT).splitlines() == [
         f"model              tiny:llama in float32, policy {'ab' * 32}",
-        "asked              3 questions of chain_sum, 4 samples each of at most 64 tokens at temperature 1",
+        "asked              3 questions of chain_sum, 4 samples each of at most 64 tokens at temperature 1, "
+        "in the chat template",
         "accuracy (pass@1)   41.7 %  (95 % interval 9.1 to 83.6, wilson)",
         "pass@2              50.0 %  (95 % interval 12.5 to 87.5, wilson)",
         "pass@4              66.7 %  (95 % interval 20.8 to 93.9, wilson)",

@@ -1,6 +1,7 @@
 """Evaluations: questions in chunks on a stand-in for the pool, and one on the real engine."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from reward.rubric import RewardConfig, RewardFunctionConfig
 from reward.types import Reward
 from rl.errors import UserError
 from rl.eval_report import report_json
-from rl.eval_run import Prepared, evaluate_checkpoint, measure, sample_and_grade
+from rl.eval_run import Prepared, evaluate_checkpoint, measure, prepare, sample_and_grade
 from rl.eval_settings import EvalOptions, EvalSettings, settle
+from rl.models import load_tokenizer
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup, SamplingParams
 
 POLICY = PolicyVersion(0, "ab" * 32)
@@ -49,8 +51,8 @@ def _rollout(prompt: Prompt, sample: int) -> Rollout:
 
 
 def counts(given: EvalSettings) -> tuple[list[tuple[str, int, int, int]], list[int]]:
-    pool, prepared = Pool(), Prepared(Path(), PROMPTS, SamplingParams())
-    chunks = list(sample_and_grade(pool, Rubric(), prepared, given))  # type: ignore[arg-type]
+    pool, prepared = Pool(), Prepared(given, Path(), PROMPTS, SamplingParams())
+    chunks = list(sample_and_grade(pool, Rubric(), prepared))  # type: ignore[arg-type]
     questions = [question for chunk in chunks for question in chunk.questions]
     return [(q.prompt_id, q.num_correct, q.num_truncated, q.num_tokens) for q in questions], pool.sizes
 
@@ -86,10 +88,61 @@ def test_where_the_figures_cannot_be_written_nothing_is_sampled(tmp_path: Path) 
         evaluate_checkpoint(settings(3), tmp_path / "none" / "eval.json")
 
 
+def test_the_engines_have_room_for_the_longest_question_and_a_completion(tiny_model: Path) -> None:
+    prepared = prepare(replace(settings(3), model=str(tiny_model), max_new_tokens=30))
+    assert len(prepared.prompts) == 7 and prepared.prompts[0].id == "held_out/0/0"
+    longest = max(len(prompt.token_ids) for prompt in prepared.prompts)
+    assert prepared.settings.rollout.max_model_len == longest + 30
+    assert prepared.sampling == SamplingParams(1.0, 30, stop_token_ids=(2,))
+
+
 def test_a_completion_longer_than_the_model_takes_is_refused(tiny_model: Path) -> None:
-    long = replace(settings(3), model=str(tiny_model), max_new_tokens=2040)
     with pytest.raises(UserError, match="--max-new-tokens 2040 that is more than the 2048"):
-        measure(long)
+        prepare(replace(settings(3), model=str(tiny_model), max_new_tokens=2040))
+
+
+def test_without_a_config_questions_are_plain_where_the_model_has_no_template(tiny_model: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    (base / "chat_template.jinja").unlink()
+    plain = prepare(replace(settings(3), model=str(base)))
+    assert plain.settings.data.chat is False
+    assert plain.prompts[0].token_ids == tuple(load_tokenizer(base).encode(plain.prompts[0].text))
+    with pytest.raises(UserError, match="chat template"):
+        prepare(replace(settings(3), model=str(base), has_config=True))
+
+
+@pytest.fixture
+def sums(tmp_path: Path) -> Path:
+    path = tmp_path / "sums.jsonl"
+    path.write_text("".join(f'{{"prompt": "What is {i} + 1?", "answer": "{i + 1}"}}\n' for i in range(5)))
+    return path
+
+
+def test_a_file_is_asked_whole_and_graded_by_its_answers(tiny_model: Path, sums: Path) -> None:
+    prepared = prepare(settle(EvalOptions(str(tiny_model), jsonl=sums)))
+    assert {(prompt.text, prompt.columns["answer"]) for prompt in prepared.prompts} == {
+        (f"What is {i} + 1?", str(i + 1)) for i in range(5)
+    }
+    assert [function.name for function in prepared.settings.reward.functions] == ["math_accuracy"]
+    assert prepared.settings.source == "sums"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"task": "chain_sun"}, "did you mean 'chain_sum'.*data.task is --task"),
+        ({"task": "chain_sum", "params": ["min_term=2"]}, "did you mean 'min_terms'.*data.params is --param"),
+        ({"jsonl": Path("none.jsonl")}, "no file at none.jsonl.*data.sources.0.jsonl is --jsonl"),
+    ],
+)
+def test_what_is_wrong_with_the_questions_is_said_in_flags(tiny_model: Path, asked: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        prepare(settle(EvalOptions(str(tiny_model), **asked)))
+
+
+def test_more_questions_than_a_file_has_are_refused(tiny_model: Path, sums: Path) -> None:
+    with pytest.raises(UserError, match="5 different questions.*data.num_held_out is --num-prompts"):
+        prepare(settle(EvalOptions(str(tiny_model), jsonl=sums, num_prompts=6)))
 
 
 @pytest.mark.engine
