@@ -62,7 +62,8 @@ def _attention(model: Any) -> Iterator[str]:
     if not getattr(model, "_supports_attention_backend", False):
         yield "its modelling code does not go through transformers' attention interface, so the seam cannot reach it"
     elif head_size(config) not in HEAD_SIZES:
-        yield f"its heads have {head_size(config)} elements; vLLM's CPU attention knows {', '.join(map(str, HEAD_SIZES))}"
+        known = ", ".join(map(str, HEAD_SIZES))
+        yield f"its heads have {head_size(config)} elements; vLLM's CPU attention knows {known}"
     if any("sinks" in name.split(".") for name, _ in model.named_parameters()):
         yield "its attention has sinks, which the canonical attention does not cover"
 

@@ -45,7 +45,7 @@ def _without_weights(model_config: Any, dtype: torch.dtype) -> Any:
 
 
 def _fix_rotary(config: Any) -> None:
-    """Some rotary embeddings look at the positions, which the meta device does not have; no size depends on the kind."""
+    """Some rotary embeddings look at the positions, which the meta device has not; no size depends on the kind."""
     rope = getattr(config, "rope_parameters", None) or {}
     for parameters in [value for value in rope.values() if isinstance(value, dict)] or [rope]:
         if "rope_type" in parameters:

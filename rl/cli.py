@@ -83,6 +83,18 @@ def evaluate(
 
 
 @app.command()
+def plot(
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Runs to be drawn side by side.")],
+    out: Annotated[Path, typer.Option(help="The figure; its ending names the format.")] = Path("runs.svg"),
+) -> None:
+    """Draws accuracy, reward and what the proof measured, a line for each run."""
+    with _reported():
+        from rl.plot import plot_runs
+
+        plot_runs(run_dirs, out)
+
+
+@app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="invariance, step or unique.")],
     out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,

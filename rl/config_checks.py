@@ -69,6 +69,7 @@ def check(config: Config) -> None:
     problems = list(_ranges(config)) or [
         *_truncation(config),
         *_lengths(config),
+        *_algorithm(config),
         *_batch(config),
         *_held_out(config),
         *data_problems(config.data),
@@ -136,17 +137,27 @@ def _lengths(config: Config) -> Iterator[str]:
             )
 
 
+def _algorithm(config: Config) -> Iterator[str]:
+    from rl.algorithms import make_algorithm  # here, for it brings torch
+
+    try:
+        algorithm = make_algorithm(config.algorithm.name, config.algorithm.params)
+    except ValueError as error:
+        yield str(error)
+        return
+    if config.rollout.group_size < algorithm.min_group_size:
+        yield (
+            f"rollout.group_size must be at least {algorithm.min_group_size} for {config.algorithm.name}, which "
+            f"compares a rollout with its group, got {config.rollout.group_size}; set rollout.group_size"
+        )
+
+
 def _batch(config: Config) -> Iterator[str]:
     num_shards, num_prompts, world_size = (
         config.trainer.num_shards,
         config.data.num_prompts,
         config.trainer.world_size,
     )
-    if config.algorithm.name == "grpo" and config.rollout.group_size < 2:
-        yield (
-            "rollout.group_size must be at least 2 for GRPO, which compares a rollout with its group, "
-            f"got {config.rollout.group_size}; set rollout.group_size"
-        )
     if num_shards & (num_shards - 1):
         yield f"trainer.num_shards must be a power of two, the leaves of a binary tree, got {num_shards}"
         return

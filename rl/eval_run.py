@@ -18,15 +18,15 @@ from rl.errors import UserError, bad_input
 from rl.eval_progress import EvalProgress
 from rl.eval_report import EvalReport, QuestionResult, question_result, render_report, report_json
 from rl.eval_settings import EvalSettings
-from rl.models import load_tokenizer, resolve_model
+from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, stop_token_ids
 from rl.policy_pool import policy_pool
-from rl.run import MODEL_CACHE, stop_token_ids
 from rollout.engine import VLLMEngine
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
 
 SLOWEST_TOKENS_PER_S = 10.0
 """An engine that samples slower than this is taken for dead."""
+MIN_CHUNKS = 4
 FLAGS = (
     "on the command line data.task is --task, data.params is --param, data.sources.0.jsonl is --jsonl and "
     "data.num_held_out is --num-prompts; other keys need a --config"
@@ -146,9 +146,10 @@ def _pool(prepared: Prepared) -> AbstractContextManager[RolloutPool]:
 
 
 def _chunk_size(settings: EvalSettings) -> int:
-    """Questions whose samples fill every engine once."""
+    """Questions whose samples fill every engine once; at most a share of all, so that the time left can be told."""
     rollout = settings.rollout
-    return max(rollout.num_actors, rollout.max_num_seqs * rollout.num_actors // settings.num_samples)
+    filling = rollout.max_num_seqs * rollout.num_actors // settings.num_samples
+    return max(rollout.num_actors, min(filling, -(-settings.num_prompts // MIN_CHUNKS)))
 
 
 def _report(settings: EvalSettings, pool: RolloutPool, chunks: list[Chunk]) -> EvalReport:

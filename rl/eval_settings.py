@@ -18,7 +18,7 @@ from reward.rubric import RewardConfig, RewardFunctionConfig
 from rl.config import Config, EvaluationConfig, ModelConfig, load_config
 from rl.data import DataConfig, SourceConfig, source_names
 from rl.errors import UserError
-from rl.run import resolved_dtype
+from rl.models import resolved_dtype
 from rl.run_folder import RunFolder
 from rollout.config import RolloutConfig
 

@@ -6,9 +6,13 @@ fits into. So what the phases take is added up, and the estimate is of the most 
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from kernels.attention import MAX_BUNDLE_SCORES
 from kernels.logprobs import CHUNK_ROWS
@@ -16,6 +20,8 @@ from rl.activations import kept_bytes
 
 if TYPE_CHECKING:
     from rl.config import Config
+
+logger = logging.getLogger(__name__)
 
 MIB, GIB = 2**20, 2**30
 TRAINER_BYTES = 512 * MIB
@@ -48,6 +54,8 @@ class ModelSizes:
     head: int
     """Elements of the output projection."""
     vocabulary: int
+    hidden: int
+    num_layers: int
     num_heads: int
     kept_bytes: int
     """Bytes that a row of a forward pass keeps for the backward pass (`rl.activations`)."""
@@ -106,7 +114,9 @@ def estimate_memory(config: Config, model_config: Any) -> MemoryEstimate:
                         P b + 4 P (1 + log2 s)     gradients of a pass, of the shard, and a subtotal a tree level;
                                                    in bf16 4 P more, a pass's gradients in fp32
                         8 P w                      where w > 1, the subtotals of all ranks, received and unpacked
-                        R kept bytes               activations, `rl.activations.kept_bytes` a row
+                        R kept bytes               activations, `rl.activations.kept_bytes` a row; under gradient
+                                                   checkpointing the inputs of all layers and what one of them keeps
+                        P b + (L + largest) b      the reference model, where the algorithm asks for one
                         logits of a chunk, the head's gradient in fp32, attention scores of a bundle
                         20 P                       a checkpoint: 12 P gathered, and one part twice more in passing
         engine          P b, (L + largest layer) b, the KV cache, one step's activations and logits
@@ -141,7 +151,7 @@ def model_sizes(model_config: Any, dtype: str) -> ModelSizes:
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(model_config)
-    head = model.get_output_embeddings()
+    text, head = model_config.get_text_config(), model.get_output_embeddings()
     linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     return ModelSizes(
         num_parameters=model.num_parameters(),
@@ -150,7 +160,9 @@ def model_sizes(model_config: Any, dtype: str) -> ModelSizes:
         widest=max(module.in_features + module.out_features for module in linear if module is not head),
         head=head.weight.numel(),
         vocabulary=head.out_features,
-        num_heads=model_config.get_text_config().num_attention_heads,
+        hidden=text.hidden_size,
+        num_layers=text.num_hidden_layers,
+        num_heads=text.num_attention_heads,
         kept_bytes=kept_bytes(model_config, getattr(torch, dtype)),
     )
 
@@ -164,10 +176,12 @@ def pass_rows(config: Config) -> int:
     prompt = rollout.max_model_len - rollout.max_new_tokens
     group = prompt + rollout.group_size * (rollout.max_new_tokens - 1)
     shard = -(-config.data.num_prompts // config.trainer.num_shards) * group
-    return max(min(config.trainer.micro_batch_tokens, shard), min(rollout.max_model_len - 1, shard))
+    return max(min(config.trainer.micro_batch_tokens, shard), rollout.max_model_len - 1)
 
 
 def _rank_parts(config: Config, sizes: ModelSizes, itemsize: int) -> Iterator[Part]:
+    from rl.algorithms import make_algorithm
+
     trainer, num_parameters = config.trainer, sizes.num_parameters
     num_sums = (trainer.num_shards // trainer.world_size).bit_length() + (itemsize < FP32)
     gathered = 2 * FP32 * num_parameters * trainer.world_size if trainer.world_size > 1 else 0
@@ -175,10 +189,13 @@ def _rank_parts(config: Config, sizes: ModelSizes, itemsize: int) -> Iterator[Pa
     yield from _weight_parts(sizes, itemsize)
     yield Part("master weights and moments", 3 * FP32 * num_parameters // trainer.world_size)
     yield Part("gradients", (itemsize + FP32 * num_sums) * num_parameters + gathered)
-    yield Part("activations", pass_rows(config) * sizes.kept_bytes, "trainer.micro_batch_tokens")
+    row = _checkpointed_bytes(sizes, itemsize) if trainer.gradient_checkpointing else sizes.kept_bytes
+    yield Part("activations", pass_rows(config) * row, "trainer.micro_batch_tokens")
     yield Part("logits", _logits_bytes(sizes))
     yield Part("attention scores", _scores_bytes(config, sizes))
     yield Part("checkpoint", 5 * FP32 * num_parameters)
+    if make_algorithm(config.algorithm.name, config.algorithm.params).needs_reference:
+        yield Part("reference model", sum(part.num_bytes for part in _weight_parts(sizes, itemsize)))
 
 
 def _engine_parts(config: Config, sizes: ModelSizes, itemsize: int) -> Iterator[Part]:
@@ -206,6 +223,11 @@ def _weight_parts(sizes: ModelSizes, itemsize: int) -> Iterator[Part]:
     yield Part("packed weights", (sizes.num_packed + sizes.largest_packed) * itemsize)
 
 
+def _checkpointed_bytes(sizes: ModelSizes, itemsize: int) -> int:
+    """Bytes that a row keeps under gradient checkpointing: every layer's input, and all of the layer worked at."""
+    return sizes.num_layers * sizes.hidden * itemsize + -(-sizes.kept_bytes // sizes.num_layers)
+
+
 def _logits_bytes(sizes: ModelSizes) -> int:
     """A chunk's logits, log-softmax and probabilities, and the head's gradient with the chunk's share of it."""
     return FP32 * (3 * CHUNK_ROWS * sizes.vocabulary + 2 * sizes.head)
@@ -219,3 +241,19 @@ def _scores_bytes(config: Config, sizes: ModelSizes) -> int:
 
 def _gib(num_bytes: int) -> str:
     return f"{num_bytes / GIB:.1f} GiB"
+
+
+def say_memory(config: Config, model_config: Any) -> None:
+    """Prints how much memory the run will take, before it takes any, and warns where there is less."""
+    estimate = estimate_memory(config, model_config)
+    print(render_memory(estimate), file=sys.stderr)
+    available = psutil.virtual_memory().available
+    if estimate.total_bytes > available:
+        part = estimate.largest_adjustable
+        logger.warning(
+            "the run may take %.1f GiB and %.1f GiB are free; lower %s, which decides over %s",
+            estimate.total_bytes / GIB,
+            available / GIB,
+            part.lowered_by,
+            part.name,
+        )

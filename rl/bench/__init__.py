@@ -35,8 +35,7 @@ def run_benchmark(name: str, out: Path | None, model: str, dtype: str, quick: bo
     from rl.cluster import ray_cluster
     from rl.durable import write_atomically
     from rl.errors import UserError
-    from rl.models import resolve_model
-    from rl.run import MODEL_CACHE, resolved_dtype
+    from rl.models import MODEL_CACHE, resolve_model, resolved_dtype
 
     if name not in BENCHMARKS:
         raise UserError(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")

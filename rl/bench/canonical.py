@@ -1,16 +1,12 @@
-"""The canonical engine, set up as a run does, with the same call as `rl.bench.stock`."""
+"""The canonical engine as a run has it, with the same call as `rl.bench.stock`."""
 
 import time
+from contextlib import ExitStack
 
-from rl import weight_sync
-from rl.algorithms.grpo import GRPO
 from rl.bench import BenchSettings
-from rl.config import OptimizerConfig, TrainerConfig
-from rl.trainer import TrainerSettings
-from rl.trainer_group import TrainerGroup
+from rl.policy_pool import policy_pool
 from rollout.config import RolloutConfig
 from rollout.engine import SampleRequest, VLLMEngine
-from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
 
 
@@ -18,15 +14,9 @@ class CanonicalEngine:
     """A pool of one actor that holds the checkpoint's weights."""
 
     def __init__(self, settings: BenchSettings, max_model_len: int):
-        trainer = TrainerGroup(
-            TrainerSettings(str(settings.model_dir), settings.dtype, TrainerConfig(), OptimizerConfig(), GRPO())
-        )
-        self._pool = RolloutPool(RolloutConfig(max_model_len=max_model_len), seed=0)
-        plan = trainer.certify()
-        trainer.start(plan)
-        self._pool.start(str(settings.model_dir), settings.dtype, plan)
-        weight_sync.publish(trainer, self._pool, trainer.policy())
-        trainer.close()
+        self._started = ExitStack()
+        config = RolloutConfig(max_model_len=max_model_len)
+        self._pool = self._started.enter_context(policy_pool(settings.model_dir, settings.dtype, config, seed=0))
 
     def generate(
         self, prompts: list[list[int]], max_tokens: int, temperature: float
@@ -36,7 +26,7 @@ class CanonicalEngine:
 
     def close(self) -> None:
         """Nothing; ends the engine."""
-        self._pool.close()
+        self._started.close()
 
 
 def _generate(

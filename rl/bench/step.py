@@ -17,9 +17,8 @@ from rl.clock import Clock
 from rl.config import OptimizerConfig, TrainerConfig
 from rl.data import DataConfig, load_data
 from rl.ledger import Ledger
-from rl.models import load_tokenizer
+from rl.models import load_tokenizer, stop_token_ids
 from rl.records import step_record
-from rl.run import stop_token_ids
 from rl.run_folder import RunFolder
 from rl.trainer import TrainerSettings
 from rl.trainer_group import TrainerGroup

@@ -27,7 +27,7 @@ def measure(settings: BenchSettings) -> BenchResult:
     canonical = CanonicalEngine(settings, MAX_MODEL_LEN)
     found = {"canonical": _completions(canonical.generate, prompt, waves)}
     canonical.close()
-    stock = start_stock_engine(settings, MAX_MODEL_LEN)
+    stock = start_stock_engine(settings, MAX_MODEL_LEN, all_cores=True)
     found["stock"] = _completions(lambda *args: ray.get(stock.generate.remote(*args)), prompt, waves)
     ray.kill(stock)
     figures = {

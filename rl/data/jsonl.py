@@ -25,7 +25,7 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     if not line.strip():
         raise UserError(f"{where} is empty; every line must be a JSON object")
     try:
-        value = json.loads(line)
+        value = json.loads(line.rstrip())  # so that an error stands in the line and not behind it
     except json.JSONDecodeError as error:
         raise UserError(f"{where} is not JSON: {error.msg} at character {error.pos + 1}") from error
     except UnicodeDecodeError as error:

@@ -75,7 +75,7 @@ def _examine_model(path: str, config: "Config | None", dtype: str) -> Iterator[F
     from rl.doctor.library import dtype_finding
     from rl.doctor.model import coverage_finding, read_model
     from rl.doctor.resources import check_resources
-    from rl.run import resolved_dtype
+    from rl.models import resolved_dtype
 
     yield f"the model {path}"
     model, finding = read_model(path, config.seed if config else 0)

@@ -45,15 +45,21 @@ def check_named(config: Config) -> Iterator[Finding]:
 
 def data_finding(config: Config, model_dir: Path) -> Finding:
     """A finding on the prompts that the config asks for, made with the model's tokenizer."""
-    from rl.data import load_data, source_names
-    from rl.models import load_tokenizer
+    from rl.data import Limited, load_data, source_names
+    from rl.models import load_tokenizer, stop_token_ids
 
     try:
-        prompts = load_data(config.data, load_tokenizer(model_dir), config.seed).train.batch(0, 1)
+        tokenizer = load_tokenizer(model_dir)
+        stop_token_ids(model_dir, tokenizer)
+        data, num_tokens = load_data(config.data, tokenizer, config.seed), config.rollout.max_model_len
+        Limited(data.train, num_tokens, config.rollout.max_new_tokens).batch(0, config.data.num_prompts)
+        held_out = Limited(data.held_out, num_tokens, config.evaluation.max_new_tokens)
+        prompts = held_out.batch(0, config.evaluation.num_prompts)
     except (ValueError, OSError) as error:
         return refused("data", str(error), "edit data in the config")
+    longest = max((len(prompt.token_ids) for prompt in prompts), default=0)
     asked = ", ".join(source_names(config.data))
-    return Finding("data", f"{asked}; the first prompt has {len(prompts[0].token_ids)} tokens")
+    return Finding("data", f"{asked}; {len(prompts)} questions held out, of at most {longest} tokens")
 
 
 def tracker_finding(tracker: str, environ: Mapping[str, str]) -> Finding:

@@ -27,7 +27,7 @@ def processor_finding() -> Finding:
     import torch
 
     from kernels.cpu_library import has_fast_bfloat16, vector_isa
-    from rl.run import resolved_dtype
+    from rl.models import resolved_dtype
 
     if platform.machine() != "x86_64" or torch.backends.cpu.get_cpu_capability() == "DEFAULT":
         found = f"{platform.machine()} without AVX2, for which vLLM's wheel has no kernels"

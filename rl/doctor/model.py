@@ -25,8 +25,7 @@ def read_model(path: str, seed: int) -> tuple[Model | None, Finding]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from rl.models import resolve_model
-    from rl.run import MODEL_CACHE
+    from rl.models import MODEL_CACHE, resolve_model
 
     try:
         folder = resolve_model(path, MODEL_CACHE, seed=seed).resolve()

@@ -159,7 +159,7 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["rollout.group_size=1"], "rollout.group_size must be at least 2 for GRPO"),
+        (["rollout.group_size=1"], "rollout.group_size must be at least 2 for grpo"),
         (["trainer.zero_stage=3"], "trainer.zero_stage must be 1 or 2, got 3; 3 is not supported"),
         (["trainer.num_shards=3"], "trainer.num_shards must be a power of two"),
         (["data.num_prompts=6"], "multiple of trainer.num_shards=4.*got 6; trainer.num_shards could be 1 or 2$"),
@@ -203,8 +203,14 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert len(complaint(tmp_path, "rollout.group_size=1", "rollout.top_k=5", "trainer.world_size=3").splitlines()) == 3
 
 
-def test_a_group_of_one_is_for_other_algorithms_to_judge(tmp_path: Path) -> None:
-    assert load(tmp_path, "rollout.group_size=1", "algorithm.name=mine").rollout.group_size == 1
+def test_a_group_of_one_is_for_the_algorithm_to_judge(tmp_path: Path) -> None:
+    assert load(tmp_path, "rollout.group_size=1", "algorithm.name=reinforce_pp").rollout.group_size == 1
+    assert "at least 2 for rloo" in complaint(tmp_path, "rollout.group_size=1", "algorithm.name=rloo")
+
+
+def test_an_algorithm_is_checked_with_the_rest_of_the_config(tmp_path: Path) -> None:
+    assert "algorithm.name" in complaint(tmp_path, "algorithm.name=mine")
+    assert "algorithm.params.kl_coef" in complaint(tmp_path, "algorithm.params.kl_coef=-1")
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])

@@ -59,7 +59,7 @@ def counts(given: EvalSettings) -> tuple[list[tuple[str, int, int, int]], list[i
 
 def test_every_question_is_counted_in_order() -> None:
     found, sizes = counts(settings(num_samples=3))
-    assert sizes == [7]
+    assert sizes == [2, 2, 2, 1]
     assert found == [
         ("held_out/0/0", 0, 0, 3),
         ("held_out/0/1", 0, 0, 6),
@@ -73,7 +73,7 @@ def test_every_question_is_counted_in_order() -> None:
 
 @pytest.mark.parametrize(
     ("num_actors", "max_num_seqs", "sizes"),
-    [(1, 6, [2, 2, 2, 1]), (2, 6, [4, 3]), (1, 1, [1] * 7), (3, 1, [3, 3, 1]), (2, 100, [7])],
+    [(1, 3, [1] * 7), (1, 1, [1] * 7), (3, 1, [3, 3, 1]), (2, 3, [2, 2, 2, 1]), (2, 100, [2, 2, 2, 1])],
 )
 def test_chunks_fill_the_engines_and_change_nothing(num_actors: int, max_num_seqs: int, sizes: list[int]) -> None:
     found, taken = counts(settings(3, num_actors, max_num_seqs))

@@ -86,6 +86,13 @@ def test_the_ratios_are_those_of_the_two_sides() -> None:
     assert metrics(MIXED, SILENT, shift=-math.log(3))["proof/ratio_min"] == pytest.approx(1 / 3)
 
 
+def test_kl_is_zero_on_policy_and_schulmans_estimate_elsewhere() -> None:
+    assert metrics(MIXED, SILENT)["proof/kl"] == 0.0
+    log = -math.log(3)
+    one_of_eight = (math.exp(log) - 1 - log) / 8
+    assert metrics(MIXED, SILENT, shift=log)["proof/kl"] == pytest.approx(one_of_eight)
+
+
 def test_a_proof_of_other_rollouts_has_no_ratios() -> None:
     with pytest.raises(ValueError, match="shorter"):
         step_metrics(batch(MIXED, SILENT), proof_of(batch(MIXED)), {"train": 1.0})

@@ -83,6 +83,22 @@ def test_the_same_config_gives_the_same_hash_whatever_runs_it(done, workplace: P
     assert final_hash(other) == final_hash(done)
 
 
+def test_stock_rollouts_are_measured_and_called_off_policy(done, workplace: Path) -> None:
+    stock = zerokl("train", CONFIG, "run.dir=stock", "rollout.exact=false", "steps=1", cwd=workplace)
+    assert final_hash(stock) != ledger(workplace / "run")[0]["hash"]
+    (record,) = ledger(workplace / "stock")
+    assert record["off_policy"] == "rollouts by stock vLLM" and "OFF-POLICY" in stock.stderr
+    assert record["contract"] != ledger(workplace / "run")[0]["contract"]
+    rollouts = map(json.loads, (workplace / "stock" / "rollouts" / "step_000001.jsonl").read_text().splitlines())
+    pairs = [p for r in rollouts for p in zip(r["rollout_logprobs"], r["trainer_logprobs"], strict=True)]
+    assert record["num_mismatched"] == sum(a != b for a, b in pairs) > 0
+
+
+def test_memory_is_said_before_anything_is_taken(done) -> None:
+    final_hash(done)
+    assert done.stderr.index("memory  at most") < done.stderr.index("starting Ray")
+
+
 def test_another_seed_gives_another_hash(done, workplace: Path) -> None:
     other = zerokl("train", CONFIG, "run.dir=seed", "seed=1", "steps=1", cwd=workplace)
     assert final_hash(other) != ledger(workplace / "run")[0]["hash"]
@@ -130,6 +146,7 @@ def test_the_model_loads_in_stock_vllm(done, workplace: Path) -> None:
         (["trainer.world_size=3"], "it could be 1 or 2 or 4"),
         (["model.path=nowhere"], "neither a folder nor"),
         (["data.task=chain_sums"], "chain_sum"),
+        (["rollout.max_model_len=4096"], "2048 positions"),
         (["algorithm.params.clips=1"], "did you mean clip"),
     ],
 )
