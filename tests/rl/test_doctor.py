@@ -153,7 +153,7 @@ def test_a_model_that_cannot_be_read_is_the_last_finding(
 def test_the_dtype_is_the_one_asked_for_or_the_configs(
     asked: str, configured: str, dtype: str, bad: set[str], config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rl.run.has_fast_bfloat16", lambda: False)
+    monkeypatch.setattr("rl.models.has_fast_bfloat16", lambda: False)
     monkeypatch.setattr(exactness, "parity_finding", lambda model, dtype: Finding(f"parity {dtype}", ""))
     config_path.write_text(f"model: {{path: mine}}\ntrainer: {{dtype: {configured}}}\n")
     assert subjects(examine(config_path, None, asked))[-1] == f"parity {dtype}"
