@@ -148,9 +148,10 @@ def _render(estimate: Estimate) -> str:
 
 def _count_rows(report: EvalReport) -> list[tuple[str, str]]:
     truncated = report.num_truncated / report.num_samples
+    variance = ("no variance", f"{report.num_without_variance:,} of {len(report.questions):,} questions")
     return [
         ("truncated", f"{100 * truncated:5.1f} %  ({report.num_truncated:,} of {report.num_samples:,} samples)"),
-        ("no variance", f"{report.num_without_variance:,} of {len(report.questions):,} questions"),
+        *([variance] if report.settings.num_samples > 1 else []),
         ("mean reward", f"{report.mean_reward:.3f}"),
         ("mean length", f"{report.num_tokens / report.num_samples:.1f} tokens"),
         ("tokens", f"{report.num_tokens:,} at {report.tokens_per_s:,.0f} tok/s"),

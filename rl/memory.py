@@ -68,7 +68,7 @@ class Part:
     name: str
     num_bytes: int
     lowered_by: str = ""
-    """The key of the config that makes it smaller without touching a bit; empty where there is none."""
+    """The key of the config that makes it smaller; empty where there is none."""
 
 
 @dataclass(frozen=True)

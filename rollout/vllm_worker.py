@@ -31,6 +31,8 @@ from rollout.weight_map import WeightMap
 
 DRAW_KEY = "zerokl_draw_key"
 """The entry of `SamplingParams.extra_args` that carries `DrawKey.counter_words`."""
+PROBE_ROWS = 64
+"""Random rows on which a fused layer is held against the model's own."""
 
 
 class PolicyWorker(CPUWorker):
@@ -197,10 +199,6 @@ def _fuse_only_what_keeps_bits() -> None:
     RMSNormFuser.validate = _norm_keeps_bits
     if not isinstance(GLUFuser.validate, _GatedCheck):
         GLUFuser.validate = _GatedCheck(GLUFuser.validate)
-
-
-PROBE_ROWS = 64
-"""Random rows on which a fused layer is held against the model's own."""
 
 
 def _norm_keeps_bits(fuser: RMSNormFuser, norm: nn.Module, vllm_config: Any) -> bool:

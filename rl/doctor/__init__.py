@@ -71,7 +71,7 @@ def _examine_machine() -> Iterator[Finding | str]:
 
 
 def _examine_model(path: str, config: "Config | None", dtype: str) -> Iterator[Finding | str]:
-    from rl.doctor.configuration import data_finding
+    from rl.doctor.configuration import inputs_finding
     from rl.doctor.library import dtype_finding
     from rl.doctor.model import coverage_finding, read_model
     from rl.doctor.resources import check_resources
@@ -91,7 +91,7 @@ def _examine_model(path: str, config: "Config | None", dtype: str) -> Iterator[F
     yield dtype_finding(dtype)
     if config:
         yield from check_resources(config, model, dtype)
-        yield data_finding(config, model.folder)
+        yield inputs_finding(config, path)
     yield from _examine_exactness(model, dtype, max_model_len)
 
 

@@ -1,9 +1,10 @@
 """The config: every problem is a finding, and so is whether what it names can be had."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rl.config import Config, ConfigError, load_config
+from rl.config import Config, ConfigError, ModelConfig, load_config
 from rl.doctor.finding import Finding, refused, warn
 from rl.errors import UserError
 
@@ -43,18 +44,13 @@ def check_named(config: Config) -> Iterator[Finding]:
         yield refused("rewards", str(error), "edit reward.functions in the config")
 
 
-def data_finding(config: Config, model_dir: Path) -> Finding:
-    """A finding on the prompts that the config asks for, made with the model's tokenizer."""
-    from rl.data import Limited, load_data, source_names
-    from rl.models import load_tokenizer, stop_token_ids
+def inputs_finding(config: Config, model: str) -> Finding:
+    """A finding on the prompts of a run on `model` (as in `model.path`), read as the run reads them."""
+    from rl.data import source_names
+    from rl.inputs import read_inputs
 
     try:
-        tokenizer = load_tokenizer(model_dir)
-        stop_token_ids(model_dir, tokenizer)
-        data, num_tokens = load_data(config.data, tokenizer, config.seed), config.rollout.max_model_len
-        Limited(data.train, num_tokens, config.rollout.max_new_tokens).batch(0, config.data.num_prompts)
-        held_out = Limited(data.held_out, num_tokens, config.evaluation.max_new_tokens)
-        prompts = held_out.batch(0, config.evaluation.num_prompts)
+        prompts = read_inputs(dataclasses.replace(config, model=ModelConfig(model))).held_out
     except (ValueError, OSError) as error:
         return refused("data", str(error), "edit data in the config")
     longest = max((len(prompt.token_ids) for prompt in prompts), default=0)

@@ -67,6 +67,8 @@ def running_sessions() -> set[str]:
 
 def cluster_finding(running: set[str], address: str, folder: Path) -> Finding:
     """A finding on the cluster that a run would join. address: `RAY_ADDRESS`; folder: Ray's own."""
+    if address == "local":
+        return Finding("Ray cluster", "RAY_ADDRESS=local: a run starts its own and ends it")
     if address:
         return Finding("Ray cluster", f"RAY_ADDRESS={address} says which one a run joins")
     if running:

@@ -5,7 +5,7 @@ import pytest
 from rl import memory
 from rl.config import CheckpointConfig, Config, ModelConfig
 from rl.doctor import Verdict, resources
-from rl.doctor.configuration import check_named, data_finding, read_config, tracker_finding
+from rl.doctor.configuration import check_named, inputs_finding, read_config, tracker_finding
 from rl.doctor.machine import Memory
 from rl.doctor.resources import checkpoint_bytes, disk_finding, memory_finding, weight_sync_finding
 from rl.doctor.sizes import GIB
@@ -84,14 +84,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_data_is_made_with_the_models_tokenizer(config: Config, tiny: Path) -> None:
     config.data.num_held_out = config.evaluation.num_prompts = 4
-    finding = data_finding(config, tiny)
+    finding = inputs_finding(config, str(tiny))
     assert finding.verdict is Verdict.OK
     assert finding.found.startswith("chain_sum; 4 questions held out, of at most ")
 
 
 def test_a_task_that_does_not_exist_is_found(config: Config, tiny: Path) -> None:
     config.data.task = "chain_sun"
-    finding = data_finding(config, tiny)
+    finding = inputs_finding(config, str(tiny))
     assert finding.verdict is Verdict.MEND
     assert "chain_sun" in finding.found
 
@@ -99,7 +99,7 @@ def test_a_task_that_does_not_exist_is_found(config: Config, tiny: Path) -> None
 def test_prompts_that_leave_no_room_are_found(config: Config, tiny: Path) -> None:
     config.data.num_held_out = config.evaluation.num_prompts = 4
     config.rollout.max_model_len = config.rollout.max_new_tokens + 3
-    finding = data_finding(config, tiny)
+    finding = inputs_finding(config, str(tiny))
     assert finding.verdict is Verdict.MEND
     assert "rollout.max_model_len" in finding.found
 

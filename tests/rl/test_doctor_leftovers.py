@@ -66,6 +66,8 @@ def test_a_cluster_that_is_up_is_a_warning_with_a_way_to_stay_out_of_it(tmp_path
     finding = cluster_finding({SESSION}, "", tmp_path)
     assert finding.verdict is Verdict.WARN
     assert SESSION in finding.found and "RAY_ADDRESS=local" in finding.remedy
+    own = cluster_finding({SESSION}, "local", tmp_path)
+    assert (own.verdict, own.found) == (Verdict.OK, "RAY_ADDRESS=local: a run starts its own and ends it")
 
 
 def test_a_recorded_cluster_that_is_gone_has_to_be_forgotten(tmp_path: Path) -> None:
