@@ -129,7 +129,7 @@ def _settings_rows(report: EvalReport) -> list[tuple[str, str]]:
         (
             "asked",
             f"{len(report.questions):,} questions of {settings.source}, {settings.num_samples} {samples} each "
-            f"of at most {settings.max_new_tokens} tokens at temperature {settings.temperature:g}, "
+            f"of at most {settings.rollout.max_new_tokens} tokens at temperature {settings.rollout.temperature:g}, "
             f"{'in the chat template' if settings.data.chat else 'as plain text'}",
         ),
     ]

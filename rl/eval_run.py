@@ -71,8 +71,8 @@ def measure(settings: EvalSettings) -> EvalReport:
             rubric.warm_up()
             prepared = prepare(settings)
         progress.phase("starting Ray and vLLM")
-        stack.enter_context(ray_cluster())
         with bad_input():
+            stack.enter_context(ray_cluster())
             pool = stack.enter_context(_pool(prepared))
         progress.phase("sampling")
         chunks: list[Chunk] = []
@@ -92,8 +92,8 @@ def prepare(settings: EvalSettings) -> Prepared:
         held_out = load_held_out(settings.data, tokenizer, settings.data_seed)
         prompts = held_out.batch(0, settings.num_prompts)
     sampling = SamplingParams(
-        temperature=settings.temperature,
-        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.rollout.temperature,
+        max_new_tokens=settings.rollout.max_new_tokens,
         stop_token_ids=stop_token_ids(model_dir, tokenizer),
     )
     needed = _needed_tokens(settings, model_dir, prompts)
@@ -128,21 +128,23 @@ def _needed_tokens(settings: EvalSettings, model_dir: Path, prompts: list[Prompt
     from transformers import AutoConfig
 
     longest = max(len(prompt.token_ids) for prompt in prompts)
-    needed = longest + settings.max_new_tokens
-    limit = getattr(AutoConfig.from_pretrained(model_dir), "max_position_embeddings", None) or needed
+    max_new_tokens = settings.rollout.max_new_tokens
+    needed = longest + max_new_tokens
+    config = AutoConfig.from_pretrained(model_dir).get_text_config()
+    limit = getattr(config, "max_position_embeddings", None) or needed
     if needed > limit:
         raise UserError(
-            f"the longest question has {longest} tokens, and with --max-new-tokens {settings.max_new_tokens} that is "
+            f"the longest question has {longest} tokens, and with --max-new-tokens {max_new_tokens} that is "
             f"more than the {limit} that {settings.model} takes; lower --max-new-tokens or take shorter questions"
         )
     return needed
 
 
 def _pool(prepared: Prepared) -> AbstractContextManager[RolloutPool]:
-    settings = prepared.settings
-    num_requests = -(-_chunk_size(settings) // settings.rollout.num_actors) * settings.num_samples
-    timeout_s = max(settings.timeout_s, num_requests * settings.max_new_tokens / SLOWEST_TOKENS_PER_S)
-    return policy_pool(prepared.model_dir, settings.dtype, settings.rollout, settings.seed, timeout_s)
+    settings, rollout = prepared.settings, prepared.settings.rollout
+    num_requests = -(-_chunk_size(settings) // rollout.num_actors) * settings.num_samples
+    timeout_s = max(settings.timeout_s, num_requests * rollout.max_new_tokens / SLOWEST_TOKENS_PER_S)
+    return policy_pool(prepared.model_dir, settings.dtype, rollout, settings.seed, timeout_s)
 
 
 def _chunk_size(settings: EvalSettings) -> int:

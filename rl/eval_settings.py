@@ -68,17 +68,20 @@ class EvalSettings:
     data: DataConfig
     reward: RewardConfig
     rollout: RolloutConfig
+    """The engines, and how they sample: `group_size` completions a question."""
     data_seed: int
     """Decides the questions. A config's own, so that they are those that its training never saw."""
     seed: int
     """Keys the draws of tokens."""
     num_prompts: int
-    num_samples: int
-    temperature: float
-    max_new_tokens: int
     ks: tuple[int, ...]
     timeout_s: float
     """What one chunk of questions may take at least."""
+
+    @property
+    def num_samples(self) -> int:
+        """Completions of each question."""
+        return self.rollout.group_size
 
     @property
     def source(self) -> str:
@@ -100,13 +103,16 @@ def settle(options: EvalOptions) -> EvalSettings:
         has_config=path is not None,
         data=config.data,
         reward=config.reward,
-        rollout=replace(config.rollout, num_actors=_first(options.num_actors, config.rollout.num_actors)),
+        rollout=replace(
+            config.rollout,
+            num_actors=_first(options.num_actors, config.rollout.num_actors),
+            group_size=num_samples,
+            temperature=temperature,
+            max_new_tokens=_first(options.max_new_tokens, config.evaluation.max_new_tokens),
+        ),
         data_seed=config.seed,
         seed=_first(options.seed, config.seed),
         num_prompts=num_prompts,
-        num_samples=num_samples,
-        temperature=temperature,
-        max_new_tokens=_first(options.max_new_tokens, config.evaluation.max_new_tokens),
         ks=_ks(options.ks, num_samples),
         timeout_s=config.trainer.timeout_s,
     )

@@ -59,7 +59,9 @@ def test_a_report_reads_so() -> None:
 
 def test_variance_within_a_question_needs_more_than_one_sample() -> None:
     question = QuestionResult("held_out/0/0", 1, 0, 5, (1.0,))
-    report = EvalReport(replace(SETTINGS, num_samples=1, ks=(1,)), "ab", "cd", (question,), 2.0)
+    report = EvalReport(
+        replace(SETTINGS, rollout=replace(SETTINGS.rollout, group_size=1), ks=(1,)), "ab", "cd", (question,), 2.0
+    )
     assert "1 sample each" in render_report(report) and "no variance" not in render_report(report)
 
 

@@ -89,7 +89,7 @@ def test_where_the_figures_cannot_be_written_nothing_is_sampled(tmp_path: Path) 
 
 
 def test_the_engines_have_room_for_the_longest_question_and_a_completion(tiny_model: Path) -> None:
-    prepared = prepare(replace(settings(3), model=str(tiny_model), max_new_tokens=30))
+    prepared = prepare(settle(EvalOptions(str(tiny_model), task="chain_sum", num_prompts=7, max_new_tokens=30)))
     assert len(prepared.prompts) == 7 and prepared.prompts[0].id == "held_out/0/0"
     longest = max(len(prompt.token_ids) for prompt in prepared.prompts)
     assert prepared.settings.rollout.max_model_len == longest + 30
@@ -98,7 +98,7 @@ def test_the_engines_have_room_for_the_longest_question_and_a_completion(tiny_mo
 
 def test_a_completion_longer_than_the_model_takes_is_refused(tiny_model: Path) -> None:
     with pytest.raises(UserError, match="--max-new-tokens 2040 that is more than the 2048"):
-        prepare(replace(settings(3), model=str(tiny_model), max_new_tokens=2040))
+        prepare(settle(EvalOptions(str(tiny_model), task="chain_sum", max_new_tokens=2040)))
 
 
 def test_without_a_config_questions_are_plain_where_the_model_has_no_template(tiny_model: Path, tmp_path: Path) -> None:

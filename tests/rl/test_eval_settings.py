@@ -29,7 +29,7 @@ def test_a_task_alone_is_enough() -> None:
     assert settings.data.params == {"min_terms": 2, "max_terms": 2}
     assert (settings.num_prompts, settings.data.num_held_out) == (200, 200)
     assert (settings.num_samples, settings.ks) == (8, (1, 2, 4, 8))
-    assert (settings.temperature, settings.max_new_tokens) == (1.0, 64)
+    assert (settings.rollout.temperature, settings.rollout.max_new_tokens) == (1.0, 64)
     assert (settings.seed, settings.data_seed, settings.rollout.num_actors) == (0, 0, 1)
     assert [function.name for function in settings.reward.functions] == ["reasoning_gym"]
 
@@ -44,7 +44,7 @@ def test_a_config_brings_questions_graders_and_sampling(config: Path) -> None:
     assert settings.model == "some/model"
     assert (settings.data.task, settings.data.num_held_out, settings.num_prompts) == ("basic_arithmetic", 40, 30)
     assert [function.name for function in settings.reward.functions] == ["math_accuracy"]
-    assert (settings.temperature, settings.max_new_tokens, settings.dtype) == (0.0, 12, "float32")
+    assert (settings.rollout.temperature, settings.rollout.max_new_tokens, settings.dtype) == (0.0, 12, "float32")
     assert (settings.seed, settings.data_seed, settings.rollout.num_actors, settings.timeout_s) == (3, 3, 2, 77)
 
 
@@ -66,7 +66,7 @@ def test_flags_go_over_the_config_and_leave_the_questions_alone(config: Path) ->
     )
     settings = settle(options)
     assert (settings.num_prompts, settings.num_samples, settings.ks) == (7, 5, (1, 2, 4))
-    assert (settings.temperature, settings.max_new_tokens, settings.rollout.num_actors) == (0.5, 99, 1)
+    assert (settings.rollout.temperature, settings.rollout.max_new_tokens, settings.rollout.num_actors) == (0.5, 99, 1)
     assert (settings.seed, settings.data_seed) == (11, 3)
     assert settings.data == settle(EvalOptions("some/model", config=config)).data
 
