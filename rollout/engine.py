@@ -12,6 +12,7 @@ from kernels.contract import Contract
 from kernels.linear import LinearPlan
 from rollout.config import RolloutConfig
 from rollout.draws import DrawKey
+from rollout.extension import Continuation, Extension, Scoring
 from rollout.types import PolicyVersion, Prompt, Rollout, SamplingParams
 
 ENVIRONMENT = {
@@ -103,34 +104,49 @@ class VLLMEngine:
 
     def generate(self, requests: Sequence[SampleRequest], params: SamplingParams) -> list[Rollout]:
         """One rollout per request, in the order of the requests."""
-        if self._policy is None:
-            raise RuntimeError("the engine has no policy yet; publish the trainer's weights first")
         if not requests:
             return []  # more actors than prompts; transformers decodes no sequences to one empty text
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": list(request.prompt.token_ids)} for request in requests],
-            [_vllm_params(request, params) for request in requests],
-            use_tqdm=False,
+        keys = [DrawKey(request.seed, request.prompt.id, request.sample) for request in requests]
+        outputs = self._generate(
+            [request.prompt.token_ids for request in requests], [_vllm_params(key, params) for key in keys]
         )
         tokenizer = self._llm.get_tokenizer()
         texts = tokenizer.batch_decode([o.outputs[0].token_ids for o in outputs], skip_special_tokens=True)
         return [_rollout(*parts) for parts in zip(requests, outputs, texts, strict=True)]
 
+    def extend(self, requests: Sequence[Extension]) -> list[Continuation]:
+        """One continuation per request, in the order of the requests."""
+        if not requests:
+            return []
+        outputs = self._generate(
+            [request.prompt.token_ids + request.prefix for request in requests],
+            [_vllm_params(r.key, r.sampling, len(r.prefix), r.scoring) for r in requests],
+        )
+        return [_continuation(*parts) for parts in zip(requests, outputs, strict=True)]
 
-def _vllm_params(request: SampleRequest, params: SamplingParams) -> Any:
+    def _generate(self, token_ids: Sequence[Sequence[int]], params: Sequence[Any]) -> Any:
+        if self._policy is None:
+            raise RuntimeError("the engine has no policy yet; publish the trainer's weights first")
+        prompts = [{"prompt_token_ids": list(ids)} for ids in token_ids]
+        return self._llm.generate(prompts, params, use_tqdm=False)
+
+
+def _vllm_params(key: DrawKey, params: SamplingParams, first_position: int = 0, scoring: Scoring | None = None) -> Any:
     from vllm import SamplingParams as VLLMSamplingParams
 
-    from rollout.vllm_worker import DRAW_KEY
+    from rollout.vllm_worker import DRAW_KEY, FIRST_POSITION, SCORING
 
-    key = DrawKey(request.seed, request.prompt.id, request.sample)
+    extra: dict[str, Any] = {DRAW_KEY: key.counter_words(), FIRST_POSITION: first_position}
+    if scoring:
+        extra[SCORING] = (scoring.temperature, scoring.num_top)
     return VLLMSamplingParams(
         temperature=params.temperature,
         max_tokens=params.max_new_tokens,
         stop_token_ids=list(params.stop_token_ids),
         ignore_eos=True,  # the stop tokens are ours, so that they are the same for every checkpoint format
-        logprobs=0,
+        logprobs=2 if scoring else 0,
         detokenize=False,
-        extra_args={DRAW_KEY: key.counter_words()},
+        extra_args=extra,
     )
 
 
@@ -143,4 +159,18 @@ def _rollout(request: SampleRequest, output: Any, text: str) -> Rollout:
         rollout_logprobs=tuple(next(iter(entry.values())).logprob for entry in completion.logprobs),
         text=text,
         truncated=completion.finish_reason == "length",
+    )
+
+
+def _continuation(request: Extension, output: Any) -> Continuation:
+    from rollout.vllm_worker import CONFIDENCE_ID, SCORE_ID
+
+    completion, scoring = output.outputs[0], request.scoring
+    entries = completion.logprobs
+    return Continuation(
+        token_ids=tuple(completion.token_ids),
+        proposal_logprobs=tuple(next(iter(entry.values())).logprob for entry in entries),
+        policy_logprobs=tuple(entry[SCORE_ID].logprob for entry in entries) if scoring else (),
+        confidences=tuple(entry[CONFIDENCE_ID].logprob for entry in entries) if scoring and scoring.num_top else (),
+        has_ended=completion.token_ids[-1] in request.sampling.stop_token_ids,
     )

@@ -27,6 +27,27 @@ def sample_tokens(
     return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
 
 
+def score_tokens(
+    logits: torch.Tensor, tokens: torch.Tensor, temperatures: torch.Tensor, num_top: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of each row's token at a temperature of its own, and the row's confidence.
+
+    The confidence is minus the mean log-probability of the row's `num_top` likeliest tokens (Fu et al., "Deep Think
+    with Confidence", arXiv 2508.15260, equation 2); 0 where `num_top` is 0. logits: (n, vocabulary); tokens and
+    num_top: (n,) int64; temperatures: (n,) fp32 above 0. Returns ((n,) fp32, (n,) fp32).
+    """
+    logprobs = log_probabilities(logits, 1.0 if bool((temperatures == 1).all()) else temperatures[:, None])
+    scores = logprobs.gather(1, tokens[:, None])[:, 0]
+    most = int(num_top.max())
+    if most == 0:
+        return scores, torch.zeros_like(scores)
+    # A scan, one element after the other: the sum has the same bits in every batch.
+    sums = logprobs.topk(min(most, logprobs.shape[1])).values.double().cumsum(-1)
+    counts = num_top.clamp(1, sums.shape[1])
+    means = sums.gather(1, counts[:, None] - 1)[:, 0] / counts
+    return scores, torch.where(num_top > 0, -means, 0.0).float()
+
+
 def _inverse_transform(logprobs: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     """The first token whose cumulative probability exceeds the draw; (n,) int64.
 

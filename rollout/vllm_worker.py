@@ -26,11 +26,17 @@ from kernels.digest import weights_digest
 from kernels.linear import LinearPlan, PackedWeight
 from kernels.logprobs import LogitTransform
 from rollout.draws import uniforms
-from rollout.sampler import sample_tokens
+from rollout.sampler import sample_tokens, score_tokens
 from rollout.weight_map import WeightMap
 
 DRAW_KEY = "zerokl_draw_key"
 """The entry of `SamplingParams.extra_args` that carries `DrawKey.counter_words`."""
+FIRST_POSITION = "zerokl_first_position"
+"""The entry that carries the place of the first drawn token in its completion."""
+SCORING = "zerokl_scoring"
+"""The entry that carries (temperature, num_top) of a `Scoring`; a request without one is not scored."""
+SCORE_ID, CONFIDENCE_ID = -1, -2
+"""Under these, which are no token's, a scored request finds its two values beside the drawn token's log-probability."""
 PROBE_ROWS = 64
 """Random rows on which a fused layer is held against the model's own."""
 
@@ -116,11 +122,34 @@ class CanonicalSampler(nn.Module):
             return SamplerOutput(logits.argmax(-1, keepdim=True).to(torch.int32), None)
         temperatures = torch.tensor([r.sampling_params.temperature for r in requests], dtype=torch.float32)
         keys = [r.sampling_params.extra_args[DRAW_KEY] for r in requests]
-        draws = torch.from_numpy(uniforms(keys, [len(r.output_token_ids) for r in requests]))
-        tokens, logprobs = sample_tokens(self.transform(logits), temperatures, draws)
-        ids = tokens[:, None].to(torch.int32)
+        positions = [r.sampling_params.extra_args[FIRST_POSITION] + len(r.output_token_ids) for r in requests]
+        draws = torch.from_numpy(uniforms(keys, positions))
+        logits = self.transform(logits)
+        tokens, logprobs = sample_tokens(logits, temperatures, draws)
+        ids, values = _with_scores(requests, logits, tokens, logprobs)
         ranks = torch.zeros(len(requests), dtype=torch.int64)  # nobody asks for ranks, and they cost a pass over V
-        return SamplerOutput(ids, LogprobsTensors(ids, logprobs[:, None], ranks))
+        return SamplerOutput(tokens[:, None].to(torch.int32), LogprobsTensors(ids, values, ranks))
+
+
+def _with_scores(
+    requests: list[Any], logits: torch.Tensor, tokens: torch.Tensor, logprobs: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and values of what is reported at every row: the token's log-probability, and what was asked beside it.
+
+    Returns ((n, c) int32, (n, c) fp32), c being 1 where no request is to be scored, else 3. vLLM keeps the first
+    1 + `SamplingParams.logprobs` of a row, so that a request which did not ask never sees the others.
+    """
+    asked = [row for row, request in enumerate(requests) if SCORING in request.sampling_params.extra_args]
+    ids, values = tokens[:, None].to(torch.int32), logprobs[:, None]
+    if not asked:
+        return ids, values
+    rows = torch.tensor(asked)
+    temperatures, num_top = zip(*(requests[row].sampling_params.extra_args[SCORING] for row in asked), strict=True)
+    scored = score_tokens(logits[rows], tokens[rows], torch.tensor(temperatures).float(), torch.tensor(num_top))
+    scores = torch.zeros(len(requests), 2)
+    scores[rows] = torch.stack(scored, dim=1)
+    named = torch.tensor([[SCORE_ID, CONFIDENCE_ID]], dtype=torch.int32).expand(len(requests), 2)
+    return torch.cat([ids, named], dim=1), torch.cat([values, scores], dim=1)
 
 
 class _CanonicalProduct:

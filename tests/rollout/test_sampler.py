@@ -7,7 +7,7 @@ from scipy import stats
 
 from kernels.logprobs import log_probabilities
 from rollout.draws import DrawKey, uniforms
-from rollout.sampler import SEGMENT, sample_tokens
+from rollout.sampler import SEGMENT, sample_tokens, score_tokens
 
 ALMOST_ONE = 1 - 2.0**-53
 
@@ -135,3 +135,37 @@ def test_bf16_logits_are_sampled_in_fp32():
     rows, draws = logits(33, 300).bfloat16(), random_draws(33)
     for mine, theirs in zip(sample(rows, 0.7, draws), sample(rows.float(), 0.7, draws), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def scores(rows, tokens, temperatures, num_top):
+    return score_tokens(rows, tokens, torch.tensor(temperatures), torch.tensor(num_top))
+
+
+def test_scores_have_the_bits_of_the_shared_function_at_each_row_s_temperature():
+    rows = logits(6, 300)
+    tokens = torch.arange(6) * 50
+    found, _ = scores(rows, tokens, [1.0, 0.7, 0.25] * 2, [0] * 6)
+    for i, temperature in enumerate([1.0, 0.7, 0.25] * 2):
+        assert found[i] == log_probabilities(rows[i : i + 1], temperature)[0, tokens[i]]
+    all_at_one, _ = scores(rows, tokens, [1.0] * 6, [0] * 6)
+    assert torch.equal(all_at_one, log_probabilities(rows, 1.0).gather(1, tokens[:, None])[:, 0])
+
+
+def test_the_confidence_is_minus_the_mean_of_the_likeliest_log_probabilities():
+    row = torch.tensor([0.125, 0.5, 0.125, 0.25]).log().expand(4, -1)
+    _, confidences = scores(row, torch.zeros(4, dtype=torch.int64), [1.0] * 4, [1, 2, 4, 0])
+    expected = [math.log(2), (math.log(2) + math.log(4)) / 2, (math.log(2) + math.log(4) + 2 * math.log(8)) / 4, 0.0]
+    assert confidences.tolist() == pytest.approx(expected, abs=1e-6)
+    assert confidences.dtype == torch.float32
+
+
+@pytest.mark.parametrize("vocabulary", [300, 4099])
+def test_scores_and_confidences_of_a_row_are_the_same_alone_and_in_every_batch(vocabulary, restore_threads):
+    rows, tokens, num_top = logits(65, vocabulary), torch.arange(65), [20, 7, 0, 1, 3] * 13
+    alone = [scores(rows[i : i + 1], tokens[i : i + 1], [1.0], num_top[i : i + 1]) for i in range(65)]
+    expected = [torch.cat(part) for part in zip(*alone, strict=True)]
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for count in (2, 7, 65):
+            found = scores(rows[-count:], tokens[-count:], [1.0] * count, num_top[-count:])
+            assert all(torch.equal(mine, whole[-count:]) for mine, whole in zip(found, expected, strict=True))
