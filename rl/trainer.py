@@ -2,8 +2,10 @@
 
 shard 0 ─ gradient ─┐
 shard 1 ─ gradient ─┴─┐
-shard 2 ─ gradient ─┐ ├─ flat gradient ─ norm, clip ─ DeepSpeed step ─ repack, digest
+shard 2 ─ gradient ─┐ ├─ flat gradient ─ norm, clip ─ DeepSpeed step ─ digest
 shard 3 ─ gradient ─┴─┘       (a fixed binary tree, within and across ranks)
+
+The weights are whole, and packed for the canonical products, only during a pass over the batch.
 """
 
 import math
@@ -23,16 +25,18 @@ from kernels.attention import BLOCK_SIZE, attention_isa
 from kernels.certify import certify_linear
 from kernels.contract import Contract, build_contract
 from kernels.coverage import head_size, logit_transform
-from kernels.digest import combined_digest, tensor_digest, weights_digest
+from kernels.digest import combined_digest, weights_digest
 from kernels.linear import LinearPlan
 from kernels.logprobs import TokenLogprobs
 from rl.algorithms import Algorithm
 from rl.batching import MicroBatch, micro_batches
 from rl.config import OptimizerConfig, TrainerConfig
-from rl.gradient import TreeSum, clip_factor, global_norm, tree_sum
+from rl.durable import naming
+from rl.gradient import TreeSum, clip_factor
 from rl.proof import count_mismatched, require_on_policy, require_same_policy
+from rl.reduction import Reduction
 from rl.types import BatchTotals, LossInputs, ScoredGroup, Shard, StepProof, TrainingBatch
-from rl.zero import ZeroEngine
+from rl.zero import start_zero
 from rollout.types import PolicyVersion
 
 
@@ -103,11 +107,13 @@ class TrainerRank:
         self._settings, self._plan = settings, plan
         self._dtype = getattr(torch, settings.dtype)
         model = _load_model(settings, plan)
-        self._zero = ZeroEngine(model, self._dtype, settings.trainer.zero_stage, settings.optimizer)
+        seam.unpack(model)
+        self._zero = start_zero(model, self._dtype, settings.trainer.zero_stage, settings.optimizer)
+        self._reduction = Reduction(self._zero.num_elements)
+        self._padding = torch.zeros(self._reduction.num_padded - self._zero.num_elements, device=self._zero.device)
         self._model = self._zero.model
         if settings.trainer.gradient_checkpointing:
             _checkpoint_activations(self._model)
-        seam.repack(self._model)
         self._reference = _load_model(settings, plan) if settings.algorithm.needs_reference else None
         self.policy = self._current_policy(0)
 
@@ -136,30 +142,49 @@ class TrainerRank:
 
     def _update(self, batch: TrainingBatch, learning_rate: float, is_first: bool) -> _Update:
         progress = _Pass(is_first)
-        for shard in self._own_shards(batch):
-            self._add_shard(batch, shard, progress)
-        gradient = self._sum_over_ranks(progress.gradients.total(), self._zero.num_elements)
-        loss = float(self._sum_over_ranks(progress.losses.total(), 1))
-        # Hashing leaves the interpreter lock alone, so it runs beside what only reads the same memory.
-        with ThreadPoolExecutor(1) as beside:
-            hashing = beside.submit(tensor_digest, gradient)
-            with progress.timed("optimizer"):
-                norm = global_norm(gradient)
-                _require_finite(batch.step, loss, norm)
-            with progress.timed("digest"):
-                digest = hashing.result()
-            with progress.timed("optimizer"):
-                gradient.mul_(clip_factor(norm, self._settings.optimizer.max_grad_norm))
-                self._zero.step(gradient, learning_rate)
-                hashing_weights = beside.submit(self._current_policy, batch.step)
-                seam.repack(self._model)
-            with progress.timed("digest"):
-                self.policy = hashing_weights.result()
+        with self.ready_to_compute():
+            for shard in self._own_shards(batch):
+                self._add_shard(batch, shard, progress)
+        with progress.timed("reduce"):
+            subtotal = self._or_zeros(progress.gradients.total(), self._reduction.num_padded)
+            piece = self._reduction.sum(subtotal)
+            loss = self._reduction.sum_scalar(self._or_zeros(progress.losses.total(), 1))
+        norm, digest = self._measure(piece, progress)
+        _require_finite(batch.step, loss, norm)
+        with progress.timed("reduce"):
+            if (factor := clip_factor(norm, self._settings.optimizer.max_grad_norm)) < 1.0:
+                piece.mul_(factor)
+            gradient = self._reduction.gather(piece, out=subtotal)
+        with progress.timed("optimizer"):
+            self._zero.step(gradient, learning_rate)
+        with progress.timed("digest"):
+            self.policy = self._current_policy(batch.step)
         return _Update(progress, loss, norm, digest)
 
+    def _measure(self, piece: torch.Tensor, progress: _Pass) -> tuple[float, str]:
+        """Norm and digest of the gradient of which `piece` is this rank's slice."""
+        # Hashing leaves the interpreter lock alone, so it runs beside what only reads the same memory.
+        with ThreadPoolExecutor(1) as beside:
+            hashing = beside.submit(self._reduction.digests, piece)
+            with progress.timed("reduce"):
+                norm = self._reduction.norm(piece)
+            with progress.timed("digest"):
+                return norm, self._reduction.digest(hashing.result())
+
+    @contextmanager
+    def ready_to_compute(self) -> Iterator[None]:
+        """Within, the weights are whole and packed. All ranks enter together."""
+        with self._zero.whole():
+            seam.repack(self._model)
+            try:
+                yield
+            finally:
+                seam.unpack(self._model)
+
     def weights(self) -> dict[str, torch.Tensor]:
-        """The policy's weights by name, tied ones once, in the dtype of the forward pass."""
-        return {name: parameter.data for name, parameter in self._model.named_parameters()}
+        """The policy's weights by name, tied ones once, in the dtype of the forward pass. All ranks call together."""
+        with self._zero.whole():
+            return {name: parameter.data for name, parameter in self._model.named_parameters()}
 
     def save(self, folder: Path) -> None:
         """Nothing; writes master weights and optimizer state (from rank 0) into `folder`."""
@@ -167,7 +192,9 @@ class TrainerRank:
 
         state = self._zero.state()
         if state:
-            save_file({key: part.contiguous() for key, part in state.items()}, folder / "trainer.safetensors")
+            path = folder / "trainer.safetensors"
+            with naming(path):
+                save_file({key: part.contiguous() for key, part in state.items()}, path)
 
     def load(self, folder: Path, step: int) -> PolicyVersion:
         """The version held after taking up what `save` wrote after `step` steps."""
@@ -176,14 +203,15 @@ class TrainerRank:
         self._zero.load_state(
             load_file(folder / "trainer.safetensors"), step * self._settings.trainer.updates_per_batch
         )
-        seam.repack(self._model)
         self.policy = self._current_policy(step)
         return self.policy
 
     def save_model(self, folder: Path) -> None:
         """Nothing; writes the weights (from rank 0) as a plain Hugging Face checkpoint."""
-        if torch.distributed.get_rank() == 0:
-            self._model.save_pretrained(folder)
+        with self._zero.whole():
+            if torch.distributed.get_rank() == 0:
+                with naming(folder):
+                    self._model.save_pretrained(folder)
 
     def _own_shards(self, batch: TrainingBatch) -> tuple[Shard, ...]:
         share = len(batch.shards) // torch.distributed.get_world_size()
@@ -204,8 +232,9 @@ class TrainerRank:
             loss = share.detach().view(1) if loss is None else loss + share.detach()
             with progress.timed("backward"):
                 gradient = self._accumulate(gradient, torch.autograd.grad(share, self._zero.parameters))
-        progress.gradients.add(gradient)
-        progress.losses.add(loss)
+        with progress.timed("reduce"):
+            progress.gradients.add(gradient)
+            progress.losses.add(loss)
 
     def _micro_batches(self, groups: list[ScoredGroup]) -> list[MicroBatch]:
         return micro_batches(groups, self._settings.trainer.micro_batch_tokens)
@@ -242,23 +271,15 @@ class TrainerRank:
             return _score(self._reference, micro_batch, batch.temperature).logprobs
 
     def _accumulate(self, flat: torch.Tensor | None, gradients: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """`flat` with the parameters' gradients added, in fp32; None counts as zeros."""
+        """`flat` (num_padded,) with the parameters' gradients added, in fp32; None counts as zeros."""
         if flat is None:
-            return torch.cat([gradient.flatten().float() for gradient in gradients])
-        for gradient, (_, place) in zip(gradients, self._zero.slices(), strict=True):
+            return torch.cat([*(gradient.flatten().float() for gradient in gradients), self._padding])
+        for gradient, place in zip(gradients, self._zero.slices(), strict=True):
             flat[place] += gradient.flatten()
         return flat
 
-    def _sum_over_ranks(self, subtotal: torch.Tensor | None, num_elements: int) -> torch.Tensor:
-        """The tree continued over the ranks' subtotals; the same on every rank."""
-        world_size = torch.distributed.get_world_size()
-        if subtotal is None:
-            subtotal = torch.zeros(num_elements)
-        if world_size == 1:
-            return subtotal
-        subtotals = [torch.empty_like(subtotal) for _ in range(world_size)]
-        torch.distributed.all_gather(subtotals, subtotal)
-        return tree_sum(subtotals)
+    def _or_zeros(self, total: torch.Tensor | None, num_elements: int) -> torch.Tensor:
+        return torch.zeros(num_elements, device=self._zero.device) if total is None else total
 
     def _current_policy(self, step: int) -> PolicyVersion:
         return PolicyVersion(step, weights_digest(self.weights()))

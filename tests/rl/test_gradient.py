@@ -1,10 +1,23 @@
+import hashlib
 import math
 import weakref
 
 import pytest
 import torch
 
-from rl.gradient import NORM_ROWS, TreeSum, clip_factor, global_norm, tree_sum
+from rl.gradient import (
+    CHUNK,
+    NORM_ROWS,
+    TreeSum,
+    chunk_digests,
+    clip_factor,
+    digest_of_chunks,
+    global_norm,
+    gradient_digest,
+    norm_of_rows,
+    row_sums,
+    tree_sum,
+)
 
 
 @pytest.fixture
@@ -126,3 +139,29 @@ def test_a_sum_of_nothing_that_was_formed_is_none():
     tree.add(None)
     tree.add(None)
     assert tree.total() is None
+
+
+@pytest.mark.parametrize("num_rows", [1, 3, 16])
+def test_row_sums_do_not_depend_on_how_the_rows_are_cut(num_rows):
+    flat = torch.randn(100 * NORM_ROWS + 77, generator=torch.Generator().manual_seed(7)) * 1e3
+    parts = [row_sums(part) for part in flat.split(num_rows * NORM_ROWS)]
+    assert torch.equal(torch.cat(parts), row_sums(flat))
+    # Rows of zeros, as a rank has them whose slice lies behind the end, add nothing.
+    assert norm_of_rows([*torch.cat(parts).tolist(), 0.0, 0.0]) == global_norm(flat)
+
+
+def test_a_gradient_digest_is_that_of_its_chunks():
+    flat = torch.randn(2 * CHUNK + 5, generator=torch.Generator().manual_seed(7))
+    chunks = [hashlib.sha256(part.numpy().tobytes()).digest() for part in flat.split(CHUNK)]
+    assert gradient_digest(flat) == hashlib.sha256(b"".join(chunks)).hexdigest()
+    slices = torch.cat([chunk_digests(flat[:CHUNK]), chunk_digests(flat[CHUNK:])])
+    assert digest_of_chunks(slices) == gradient_digest(flat)
+    assert chunk_digests(flat[:0]).shape == (0, 32)
+
+
+@pytest.mark.parametrize("index", [0, CHUNK - 1, CHUNK, 2 * CHUNK + 4])
+def test_one_bit_of_a_gradient_changes_its_digest(index):
+    flat = torch.zeros(2 * CHUNK + 5)
+    before = gradient_digest(flat)
+    flat[index] = -0.0
+    assert gradient_digest(flat) != before

@@ -1,10 +1,12 @@
 """A real trainer on a tiny model, on rollouts that nobody sampled: what it computes, not whether it is on-policy."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from reward.types import Reward
 from rl.algorithms import make_algorithm
@@ -20,11 +22,13 @@ pytestmark = pytest.mark.engine
 NUM_GROUPS, GROUP_SIZE = 4, 3
 
 
-def settings(model_dir: Path, algorithm: str = "grpo", exact: bool = False, **trainer) -> TrainerSettings:
+def settings(
+    model_dir: Path, algorithm: str = "grpo", exact: bool = False, dtype: str = "float32", **trainer
+) -> TrainerSettings:
     params = {"kl_coef": 0.1} if algorithm == "grpo+kl" else {}
     return TrainerSettings(
         str(model_dir),
-        "float32",
+        dtype,
         TrainerConfig(num_shards=4, **trainer),
         OptimizerConfig(learning_rate=1e-2),
         make_algorithm(algorithm.removesuffix("+kl"), params),
@@ -52,20 +56,38 @@ def batch(policy: PolicyVersion) -> TrainingBatch:
 class Outcome:
     proof: StepProof
     second: StepProof
+    again: StepProof
+    """The second step once more, from what one rank in stage 1 had saved after the first."""
+    folder: Path
+    """What was saved after the first step."""
+
+    @property
+    def state(self) -> bytes:
+        return (self.folder / "trainer.safetensors").read_bytes()
+
+
+def own_number_of_threads(_) -> None:
+    torch.set_num_threads(1 + torch.distributed.get_rank())
 
 
 @pytest.fixture(scope="module")
-def run(ray_session: None, tiny_model: Path) -> Iterator:
+def run(ray_session: None, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     outcomes: dict[tuple, Outcome] = {}
 
-    def take_two_steps(**changes) -> Outcome:
-        key = tuple(sorted(changes.items()))
+    def take_two_steps(dtype: str = "float32", **changes) -> Outcome:
+        key = (dtype, *sorted(changes.items()))
         if key not in outcomes:
-            trainer = TrainerGroup(settings(tiny_model, **changes))
+            folder = tmp_path_factory.mktemp("saved")
+            trainer = TrainerGroup(settings(tiny_model, dtype=dtype, **changes))
             try:
                 trainer.start(trainer.certify())
+                trainer.call(own_number_of_threads)
                 first = trainer.step(batch(trainer.policy()), 1e-2)
-                outcomes[key] = Outcome(first, trainer.step(batch(trainer.policy()), 1e-2))
+                trainer.save(folder)
+                second = trainer.step(batch(trainer.policy()), 1e-2)
+                trainer.load(take_two_steps(dtype).folder if changes else folder, 1)
+                again = trainer.step(batch(trainer.policy()), 1e-2)
+                outcomes[key] = Outcome(first, second, again, folder)
             finally:
                 trainer.close()
         return outcomes[key]
@@ -73,23 +95,38 @@ def run(ray_session: None, tiny_model: Path) -> Iterator:
     yield take_two_steps
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"gradient_checkpointing": True},
-        {"world_size": 2},
-        {"world_size": 2, "zero_stage": 2},
-        {"zero_stage": 2},
-    ],
-    ids=str,
+WAYS = (
+    {"gradient_checkpointing": True},
+    {"world_size": 2},
+    {"world_size": 2, "zero_stage": 3},
+    {"world_size": 4, "zero_stage": 2},
+    {"world_size": 2, "zero_stage": 3, "dtype": "bfloat16"},
 )
+EVERY_WAY = tuple(
+    {"world_size": size, "zero_stage": stage, "dtype": dtype}
+    for size, stage, dtype in itertools.product((1, 2, 4), (1, 2, 3), ("float32", "bfloat16"))
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "changes" in metafunc.fixturenames:
+        is_full = metafunc.config.getoption("--matrix")
+        metafunc.parametrize("changes", (*WAYS, *EVERY_WAY) if is_full else WAYS, ids=str)
+
+
 def test_how_the_work_is_done_changes_no_bit(run, changes) -> None:
-    expected, found = run(), run(**changes)
-    for mine, theirs in ((found.proof, expected.proof), (found.second, expected.second)):
+    expected, found = run(changes.get("dtype", "float32")), run(**changes)
+    for mine, theirs in zip(*((o.proof, o.second, o.again) for o in (found, expected)), strict=True):
         assert mine.gradient == theirs.gradient
         assert mine.policy == theirs.policy
         assert mine.trainer_logprobs == theirs.trainer_logprobs
         assert (mine.loss, mine.grad_norm) == (theirs.loss, theirs.grad_norm)
+    assert found.state == expected.state
+
+
+def test_a_step_from_what_was_saved_is_the_step_that_was_taken(run) -> None:
+    assert run().again.policy == run().second.policy
+    assert run().again.gradient == run().second.gradient
 
 
 def test_what_is_not_exact_is_counted_and_said(run) -> None:
