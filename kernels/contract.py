@@ -69,7 +69,7 @@ def build_contract(
     dtype: torch.dtype,
 ) -> Contract:
     """The contract of a side that runs these on this machine's CPU."""
-    packages = ("torch", "transformers", _vllm_distribution())
+    packages = ("torch", "transformers", vllm_distribution())
     return Contract(
         linear=linear,
         attention_isa=attention_isa,
@@ -85,7 +85,8 @@ def build_contract(
     )
 
 
-def _vllm_distribution() -> str:
+def vllm_distribution() -> str:
+    """The name of the distribution that vLLM came in: it has one for each kind of machine."""
     names = importlib.metadata.packages_distributions().get("vllm", [])
     if not names:
         raise RuntimeError("vLLM is not installed; run make setup")

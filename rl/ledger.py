@@ -5,7 +5,7 @@ itself. `hash` is sha256 over that text without `hash`; the first `prev` is 64 z
 
 The digests inside are sha256 over little-endian bytes, every list preceded by its length as an unsigned 64-bit integer,
 so that no value can move across a boundary unseen: tokens as int64, log-probabilities as fp32, rewards as fp64, a
-prompt's id as UTF-8.
+prompt's id as UTF-8. The gradient, flat and fp32, is hashed in chunks (`rl.gradient.gradient_digest`).
 """
 
 import dataclasses
@@ -27,8 +27,8 @@ GENESIS = "0" * 64
 """`prev` of the first record."""
 
 _FIELD_TYPES = {field.name: field.type for field in dataclasses.fields(StepRecord)} | {"prev": str, "hash": str}
-_OFF_POLICY = "off_policy"
-"""The one field that a line has only where there is something to say."""
+_OPTIONAL = frozenset(("off_policy", "contract_change"))
+"""The fields that a line has only where there is something to say."""
 
 
 class LedgerError(BrokenGuarantee):
@@ -45,6 +45,11 @@ class Ledger:
         self.path = path
         cut_uncommitted(path)
         self._remember(self.records())
+
+    @property
+    def last_contract(self) -> str | None:
+        """The contract of the last record; None where there is no record."""
+        return self.last_record["contract"] if self.last_record else None
 
     def append(self, record: StepRecord) -> str:
         """Return the record's hash, once its line is on the disk."""
@@ -67,13 +72,13 @@ class Ledger:
     def _remember(self, records: Sequence[dict[str, Any]]) -> None:
         self.last_hash: str = records[-1]["hash"] if records else GENESIS
         self.last_step: int | None = records[-1]["step"] if records else None
+        self.last_record = records[-1] if records else None
 
 
 def chain(record: StepRecord, prev: str) -> dict[str, Any]:
     """Return the ledger line of `record` as a dict: its fields, `prev`, and the `hash` over both."""
-    body = dataclasses.asdict(record) | {"prev": prev}
-    if not record.off_policy:
-        del body[_OFF_POLICY]
+    values = dataclasses.asdict(record) | {"prev": prev}
+    body = {name: value for name, value in values.items() if value or name not in _OPTIONAL}
     return body | {"hash": _hash(body)}
 
 
@@ -104,7 +109,7 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise LedgerError(f"{where}: not JSON ({error})") from error
     if not isinstance(record, dict):
         raise LedgerError(f"{where}: must be a JSON object, got {line[:40]!r}")
-    for name in sorted((_FIELD_TYPES.keys() ^ record.keys()) - ({_OFF_POLICY} - record.keys())):
+    for name in sorted((_FIELD_TYPES.keys() ^ record.keys()) - (_OPTIONAL - record.keys())):
         raise LedgerError(f"{where}: field `{name}` is {'missing' if name in _FIELD_TYPES else 'not one of a record'}")
     for name, kind in ((name, kind) for name, kind in _FIELD_TYPES.items() if name in record):
         if type(record[name]) is not kind:

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import math
@@ -66,6 +67,14 @@ def test_a_line_is_one_object_with_sorted_keys_and_no_spaces(tmp_path: Path) -> 
     keys = ["contract", "grad_norm_bits", "gradient", "hash", "loss_bits", "num_mismatched", "num_tokens", "policy"]
     keys += ["prev", "prompts", "rewards", "rollout_logprobs", "step", "tokens", "trainer_logprobs", "weights"]
     assert list(json.loads(text)) == keys
+
+
+@pytest.mark.parametrize("field", ["off_policy", "contract_change"])
+def test_what_there_is_nothing_to_say_of_is_left_out_and_what_there_is_is_hashed(tmp_path: Path, field: str) -> None:
+    plain, said = (chain(dataclasses.replace(record(1), **{field: text}), "0" * 64) for text in ("", "seed: 0 -> 1"))
+    assert field not in plain and said[field] == "seed: 0 -> 1" and said["hash"] != plain["hash"]
+    (tmp_path / "ledger.jsonl").write_text(json.dumps(said) + "\n")
+    assert read_ledger(tmp_path / "ledger.jsonl") == [said]
 
 
 def test_append_returns_the_hash_and_an_opened_ledger_goes_on_from_it(tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""What stands in the contract of a run: all that decides a bit, read off what is really there.
+
+    ops             versions that are raised by hand, and digests of the code that decides bits
+    versions        of the packages that compute, and of Python
+    seed, data      what is asked, and in which order
+    sampling        how tokens are drawn
+    reward          functions, weights, and the code behind them
+    algorithm       with all its parameters
+    gradient        how a batch is cut and summed
+    optimizer       with the schedule; the number of steps only where the schedule looks at it
+    model           files of the checkpoint, without weights
+    compute         what trainer and engines run, the machine's features with it
+    weights         digest of the initial ones, in the dtype of the forward pass
+
+Actors, ranks, ZeRO stages, threads, time limits, paths, batch limits of an engine, prefix caching, gradient
+checkpointing, evaluation, checkpoints and the tracker change no bit and stay out.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+from typing import Any, cast
+
+from kernels.contract import OP_VERSIONS, Contract, vllm_distribution
+from reward.functions import import_path
+from reward.rubric import RewardFunctionConfig
+from rl.algorithms import Algorithm
+from rl.checkpoint import file_digest
+from rl.config import Config
+from rl.data import SourceConfig, sources_of
+from rl.inputs import Inputs
+from rl.source_digest import code_of, own_sources
+from rollout.types import PolicyVersion
+
+SOURCES = (
+    "kernels",
+    "rollout.draws",
+    "rollout.engine",
+    "rollout.sampler",
+    "rollout.vllm_worker",
+    "rollout.weight_map",
+    "reward.rubric",
+    "rl.adamw",
+    "rl.algorithms",
+    "rl.batching",
+    "rl.collect",
+    "rl.data.gym",
+    "rl.data.order",
+    "rl.data.shares",
+    "rl.data.template",
+    "rl.gradient",
+    "rl.reduction",
+    "rl.schedule",
+    "rl.trainer",
+    "rl.zero",
+)
+"""The modules, and packages with all their modules, in which an edit can move a bit."""
+PACKAGES = ("torch", "transformers", "tokenizers", "deepspeed", "numpy", "jinja2")
+"""Besides vLLM, whose distribution has a name for each kind of machine."""
+_MODEL_FILES = frozenset((".json", ".jinja", ".model", ".tiktoken", ".txt"))
+"""Config, generation config, tokenizer and chat template; the weights have a digest of their own."""
+
+
+def declared_parts(config: Config, inputs: Inputs, algorithm: Algorithm) -> dict[str, Any]:
+    """The parts that are known before anything starts."""
+    parts = {
+        "ops": {"versions": OP_VERSIONS, "sources": own_sources(SOURCES)},
+        "versions": _versions(config),
+        "seed": config.seed,
+        "data": _data(config, inputs),
+        "sampling": _sampling(config, inputs),
+        "reward": {"functions": [_reward(function) for function in config.reward.functions]},
+        "algorithm": {"name": config.algorithm.name, "params": dataclasses.asdict(cast(Any, algorithm))},
+        "gradient": _picked(config.trainer, "num_shards", "micro_batch_tokens", "updates_per_batch"),
+        "optimizer": _optimizer(config),
+        "model": {p.name: file_digest(p) for p in sorted(inputs.model_dir.iterdir()) if p.suffix in _MODEL_FILES},
+    }
+    return _numbered(parts)
+
+
+def computed_parts(contract: Contract, initial: PolicyVersion) -> dict[str, Any]:
+    """The parts that trainer and engines tell. `initial`: the policy before any checkpoint is taken up."""
+    compute = dataclasses.asdict(contract)
+    del compute["versions"], compute["ops"]  # they stand under parts of their own
+    return _numbered({"compute": compute, "weights": initial.digest})
+
+
+def _versions(config: Config) -> dict[str, str]:
+    packages = [*PACKAGES, vllm_distribution()]
+    if any(source.kind == "task" for source in sources_of(config.data).values()):
+        packages.append("reasoning-gym")
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python, **{name: importlib.metadata.version(name) for name in packages}}
+
+
+def _data(config: Config, inputs: Inputs) -> dict[str, Any]:
+    plain = _picked(config.data, "num_prompts", "num_held_out", "system_prompt", "chat", "suffix")
+    return plain | {
+        "sources": [_source(source) for source in sources_of(config.data).values()],
+        "questions": inputs.train_data.digest,
+        "first_prompts": _first_prompts(config, inputs),
+    }
+
+
+def _source(source: SourceConfig) -> dict[str, Any]:
+    """Without paths: what is read there is known by its content."""
+    parts = dataclasses.asdict(source)
+    for path in ("task", "jsonl", "dataset", "held_out"):
+        del parts[path]
+    return {"kind": source.kind, "name": source.name, "has_held_out": bool(source.held_out)} | parts
+
+
+def _first_prompts(config: Config, inputs: Inputs) -> str:
+    """Digest of the ids and tokens that the first step asks: what template and tokenizer really made."""
+    prompts = inputs.train_data.batch(0, config.data.num_prompts)
+    entries = [[prompt.id, list(prompt.token_ids)] for prompt in prompts]
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+
+
+def _sampling(config: Config, inputs: Inputs) -> dict[str, Any]:
+    settings = _picked(config.rollout, "exact", "group_size", "max_rounds", "max_model_len")
+    return settings | dataclasses.asdict(inputs.sampling)
+
+
+def _reward(function: RewardFunctionConfig) -> dict[str, Any]:
+    module, name = import_path(function.name)
+    return dataclasses.asdict(function) | {"function": f"{module}:{name}"} | dataclasses.asdict(code_of(module))
+
+
+def _optimizer(config: Config) -> dict[str, Any]:
+    settings = dataclasses.asdict(config.optimizer)
+    return settings if config.optimizer.schedule == "constant" else settings | {"steps": config.steps}
+
+
+def _picked(settings: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in names}
+
+
+def _numbered(parts: dict[str, Any]) -> dict[str, Any]:
+    """`parts` as JSON reads them back, with the place as the key of what is a list of mappings."""
+    plain: dict[str, Any] = json.loads(json.dumps(parts), object_pairs_hook=lambda pairs: dict(map(_keyed, pairs)))
+    return plain
+
+
+def _keyed(pair: tuple[str, Any]) -> tuple[str, Any]:
+    key, value = pair
+    if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+        return key, {str(place): entry for place, entry in enumerate(value)}
+    return pair
