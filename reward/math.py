@@ -27,6 +27,14 @@ def math_accuracy(
     return [_accuracy(text, gold) for text, gold in zip(completions, answer, strict=True)]
 
 
+def parsed_formula(completion: str) -> str:
+    """The answer that math-verify reads in `completion`, as text; empty where it reads none, or one past evaluating."""
+    import math_verify
+
+    found = math_verify.parse(completion, parsing_timeout=_time_limit_s())
+    return "" if not found or any(map(_is_explosive, found)) else str(found[0])
+
+
 def _accuracy(completion: str, answer: str) -> float | None:
     import math_verify
 

@@ -19,7 +19,7 @@ from typing import Any
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _BOXED = "\\boxed{"
 # A sign counts only where nothing stands right before it: "= -7" is -7, "12-7" ends in 7.
-_NUMBER = re.compile(
+NUMBER = re.compile(
     r"(?:(?<![\w.)])-|(?<![\w.]))"
     r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
 )
@@ -78,7 +78,7 @@ def extract_answer(completion: str, *, numeric: bool = True) -> str:
     marked = _last_marked(completion)
     if marked is not None:
         return marked.strip()
-    numbers = _NUMBER.findall(completion.replace("\u2212", "-")) if numeric else []
+    numbers = NUMBER.findall(completion.replace("\u2212", "-")) if numeric else []
     return numbers[-1].replace(",", "") if numbers else completion.strip()
 
 
@@ -146,7 +146,7 @@ def _scorer(task: str, params_json: str) -> Callable[[str, Mapping[str, Any]], f
 
 def _score_one(score_answer: Callable[..., float], completion: str, entry: Mapping[str, Any]) -> float:
     oracle = str(entry["answer"])
-    answer = extract_answer(completion, numeric=_NUMBER.fullmatch(oracle) is not None)
+    answer = extract_answer(completion, numeric=NUMBER.fullmatch(oracle) is not None)
     if _may_hang(answer) and not _may_hang(oracle):
         return 0.0
     try:

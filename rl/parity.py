@@ -12,22 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ray
 import torch
 
-from kernels import seam
-from kernels.linear import LinearPlan
-from kernels.process import compute_environment
-from rl.batching import micro_batches
-from rl.policy_pool import policy_of
-from rl.trainer import certified_plan
-from rl.types import ScoredGroup
+from rl.forward import ForwardPass
 from rollout.config import RolloutConfig
 from rollout.engine import VLLMEngine
 from rollout.pool import RolloutPool
-from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup, SamplingParams
+from rollout.types import Prompt, Rollout, RolloutGroup, SamplingParams
 
 PROMPT_TOKENS = (3, 40, 90, 131)
 """Lengths of the prompts: below, in and beyond a chunk of the prefill and a block of the cache."""
@@ -69,8 +61,7 @@ class ParityChecker:
     """An engine and a forward pass, each in a process of its own, for one model after the other."""
 
     def __init__(self) -> None:
-        variables = compute_environment(threads=0, num_processes=1) | {"HF_HUB_OFFLINE": "1"}
-        self._forward = ray.remote(num_cpus=0, runtime_env={"env_vars": variables})(_ForwardActor).remote()
+        self._forward = ForwardPass()
         self._pool = RolloutPool(SQUEEZED, seed=0)
 
     def __enter__(self) -> "ParityChecker":
@@ -78,25 +69,34 @@ class ParityChecker:
 
     def __exit__(self, *exception: object) -> None:
         self._pool.close()
-        ray.kill(self._forward)
+        self._forward.close()
 
     def check(self, model_dir: Path, dtype: str) -> ParityReport:
         """The report on one checkpoint. Raises ValueError for a model that the seams do not cover."""
         started = time.perf_counter()
-        plan, model_type, vocabulary = self._ask("load", str(model_dir.resolve()), dtype)
+        plan, config = self._forward.load(model_dir, dtype, SQUEEZED.max_model_len)
         self._pool.start(str(model_dir.resolve()), dtype, plan)
-        policy, weights = self._ask("put_weights")
-        self._pool.load_policy(policy, weights[0])
-        compared = [c for args in self._rollouts(vocabulary) for c in self._ask("compare", *args)]
+        policy, _ = self._forward.put_weights()
+        self._pool.load_policy(policy, lambda: self._forward.put_weights()[1])
+        compared = [c for args in self._rollouts(config.vocab_size) for c in self._compare(*args)]
         mismatched = [c for c in compared if not c.is_equal]
         return ParityReport(
-            model_type=model_type,
+            model_type=config.model_type,
             dtype=dtype,
             num_tokens=len(compared),
             num_mismatched=len(mismatched),
             problems=tuple({c.kind: c.in_words() for c in reversed(mismatched)}.values()),
             seconds=time.perf_counter() - started,
         )
+
+    def _compare(self, groups: Sequence[RolloutGroup], temperature: float, kind: str) -> Iterator["_Comparison"]:
+        """Every log-probability of `groups` beside the one of the forward pass."""
+        for rows in MICRO_BATCH_ROWS:
+            for group, trained in zip(groups, self._forward.logprobs(groups, temperature, rows), strict=True):
+                prompt_tokens = len(group.prompt.token_ids)
+                for rollout, mine in zip(group.rollouts, trained, strict=True):
+                    for position, pair in enumerate(zip(rollout.rollout_logprobs, mine, strict=True)):
+                        yield _Comparison(kind, prompt_tokens, position, *pair)
 
     def _rollouts(self, vocabulary: int) -> Iterator[tuple[list[RolloutGroup], float, str]]:
         """Groups to be compared, the temperature they were sampled at, and what they are."""
@@ -110,34 +110,6 @@ class ParityChecker:
         yield self._pool.generate(longer, once, 1), 1.0, "prefill behind cached blocks"
         self._pool.call(0, VLLMEngine.reset_prefix_cache)
         yield self._pool.generate(longer, once, 1), 1.0, "prefill"
-
-    def _ask(self, method: str, *args: Any) -> Any:
-        try:
-            return ray.get(getattr(self._forward, method).remote(*args))
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
-
-
-class _ForwardActor:
-    """The trainer's forward pass, without an optimizer."""
-
-    def load(self, model_dir: str, dtype: str) -> tuple[LinearPlan, str, int]:
-        """The certified linear, the model's type and the size of its vocabulary."""
-        import transformers
-
-        plan = certified_plan(model_dir, dtype, SQUEEZED.max_model_len)
-        self._model = transformers.AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype)).eval()
-        seam.install(self._model, plan)
-        return plan, self._model.config.model_type, self._model.config.vocab_size
-
-    def put_weights(self) -> tuple[PolicyVersion, list[Any]]:
-        """The version of the weights, and a reference to them, in a list so that Ray hands it on unresolved."""
-        policy, weights = policy_of(self._model)
-        return policy, [ray.put(weights)]
-
-    def compare(self, groups: Sequence[RolloutGroup], temperature: float, kind: str) -> list["_Comparison"]:
-        """Every log-probability of `groups` beside the one computed here."""
-        return list(_compare(self._model, groups, temperature, kind))
 
 
 @dataclass(frozen=True)
@@ -173,22 +145,3 @@ def _extended(group: RolloutGroup) -> Prompt:
     """The prompt and its first completion as one prompt."""
     first: Rollout = group.rollouts[0]
     return Prompt(f"{group.prompt.id}/extended", "", group.prompt.token_ids + first.token_ids, {})
-
-
-def _compare(model: Any, groups: Sequence[RolloutGroup], temperature: float, kind: str) -> Iterator[_Comparison]:
-    scored = [ScoredGroup(group, (), (0.0,) * len(group.rollouts)) for group in groups]
-    for rows in MICRO_BATCH_ROWS:
-        for batch in micro_batches(scored, rows):
-            with torch.no_grad():
-                trainer = seam.token_logprobs(
-                    model, batch.token_ids, batch.layout, batch.predicting_rows, batch.targets, temperature
-                )
-            places = [
-                (len(piece.group.group.prompt.token_ids), position)
-                for piece in batch.slices
-                for rollout in piece.rollouts
-                for position in range(len(rollout.token_ids))
-            ]
-            values = zip(places, batch.rollout_logprobs.tolist(), trainer.logprobs.tolist(), strict=True)
-            for (prompt_tokens, position), sampled, trained in values:
-                yield _Comparison(kind, prompt_tokens, position, sampled, trained)

@@ -1,0 +1,101 @@
+"""The jobs of a comparison as samplings: `rl.sample` does them, on engines that stay up for all jobs of a model."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol
+
+from reward.rubric import Rubric
+from rl.compare.config import CompareConfig
+from rl.compare.jobs import Job
+from rl.compare.models import checkpoint
+from rl.config import ModelConfig, RunConfig
+from rl.errors import bad_input
+from rl.eval_progress import EvalProgress
+from rl.sample.config import SampleConfig, render_sample_config
+from rl.sample.folder import SampleFolder
+
+
+class Sampler(Protocol):
+    """Does jobs while it is entered."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def settings(self, job: Job) -> str:
+        """The config of the job's sampling, as it is written to its folder."""
+        ...
+
+    def open(self, model: str) -> AbstractContextManager[Callable[[Job], object]]:
+        """What does jobs of `model`, named as an arm names it: afterwards a job's folder is complete."""
+        ...
+
+
+class EngineSampler:
+    """Does jobs on vLLM. Leaving it ends the graders and Ray."""
+
+    def __init__(self, config: CompareConfig) -> None:
+        self._config, self._stack = config, ExitStack()
+
+    def __enter__(self) -> "EngineSampler":
+        from rl.cluster import ray_cluster  # here, for it brings Ray
+        from rl.compare.inputs import require_inputs
+
+        with ExitStack() as stack:
+            with bad_input():
+                self._rubric = stack.enter_context(Rubric(self._config.reward))
+            self._rubric.warm_up()
+            require_inputs(self._config)
+            stack.enter_context(ray_cluster())
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def settings(self, job: Job) -> str:
+        """The config of the job's sampling, as it is written to its folder."""
+        return render_sample_config(sample_config(self._config, job))
+
+    @contextmanager
+    def open(self, model: str) -> Iterator[Callable[[Job], object]]:
+        """What does jobs of `model`, on engines that are up."""
+        from rl.sample.engines import engines
+        from rl.sample.run import sample_into
+
+        config = self._config
+        path, base = _paths(config, model)
+        with engines(path, base, config.dtype, config.rollout, config.seed, config.timeout_s) as up:
+
+            def do(job: Job) -> object:
+                with EvalProgress(job.name, job.task.num_questions) as progress:
+                    return sample_into(SampleFolder(job.folder), sample_config(config, job), up, self._rubric, progress)
+
+            yield do
+
+
+def sample_config(config: CompareConfig, job: Job) -> SampleConfig:
+    """What `zerokl sample` would be given to do the job."""
+    path, base = _paths(config, job.arm.model)
+    return SampleConfig(
+        seed=config.seed,
+        model=ModelConfig(path),
+        base_model=base,
+        run=RunConfig(str(job.folder)),
+        method=job.arm.method,
+        params=dict(job.arm.params),
+        num_samples=job.arm.num_samples,
+        temperature=job.arm.temperature,
+        max_new_tokens=job.task.max_new_tokens,
+        num_questions=job.task.num_questions,
+        data=job.task.data,
+        reward=config.reward,
+        rollout=config.rollout,
+        dtype=config.dtype,
+        timeout_s=config.timeout_s,
+    )
+
+
+def _paths(config: CompareConfig, model: str) -> tuple[str, str]:
+    """What samples, and under what its completions are scored; the latter is empty where both are the same."""
+    return (checkpoint(model), config.model.path) if model else (config.model.path, "")

@@ -1,0 +1,98 @@
+"""The trainer's forward pass without an optimizer, in a Ray actor of its own: for whoever only scores.
+
+vLLM changes Hugging Face's model classes in its process, so an engine's process cannot do it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from kernels import seam
+from kernels.linear import LinearPlan
+from kernels.process import compute_environment
+from rl.batching import micro_batches
+from rl.policy_pool import policy_of
+from rl.trainer import certified_plan
+from rl.types import ScoredGroup
+from rollout.deadlines import Deadlines, model_bytes
+from rollout.remote import answer, call
+from rollout.types import PolicyVersion, RolloutGroup
+
+LEAST_S = 300.0
+"""What every call may take, see `rollout/deadlines.py`."""
+MAX_ROWS = 4096
+"""Rows of one forward pass; no bit depends on it."""
+
+GroupLogprobs = tuple[tuple[float, ...], ...]
+"""By rollout, by token; each float is exactly an fp32 value."""
+
+
+class ForwardPass:
+    """A process that holds one checkpoint at a time. Ray must be up; `close` ends it."""
+
+    def __init__(self) -> None:
+        variables = compute_environment(threads=0, num_processes=1) | {"HF_HUB_OFFLINE": "1"}
+        self._deadlines = Deadlines(LEAST_S)
+        self._actor = ray.remote(num_cpus=0, runtime_env={"env_vars": variables})(_ForwardActor).remote()
+
+    def load(self, model_dir: Path, dtype: str, max_model_len: int | None = None) -> tuple[LinearPlan, Any]:
+        """The certified linear and the model's config. Raises ValueError for a model that the seams do not cover."""
+        self._deadlines = Deadlines(LEAST_S, model_bytes(model_dir))
+        loaded: tuple[LinearPlan, Any] = self._ask(
+            self._deadlines.start_s(), "load", str(model_dir.resolve()), dtype, max_model_len
+        )
+        return loaded
+
+    def put_weights(self) -> tuple[PolicyVersion, Any]:
+        """The version of the weights, and a Ray reference to them."""
+        policy, weights = self._ask(self._deadlines.move_s(copies=4), "put_weights")
+        return policy, weights[0]
+
+    def logprobs(
+        self, groups: Sequence[RolloutGroup], temperature: float = 1.0, max_rows: int = MAX_ROWS
+    ) -> list[GroupLogprobs]:
+        """The log-probability of every completion token of `groups`."""
+        within_s = self._deadlines.sample_s(sum(group.num_tokens for group in groups))
+        logprobs: list[GroupLogprobs] = self._ask(within_s, "logprobs", groups, temperature, max_rows)
+        return logprobs
+
+    def close(self) -> None:
+        """Nothing; the process ends."""
+        ray.kill(self._actor)
+
+    def _ask(self, within_s: float, method: str, *args: Any) -> Any:
+        reference = getattr(self._actor, method).remote(*args)
+        try:
+            return answer(call("the forward pass", f"answering {method}", reference, within_s))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+
+
+class _ForwardActor:
+    def load(self, model_dir: str, dtype: str, max_model_len: int | None) -> tuple[LinearPlan, Any]:
+        import transformers
+
+        plan = certified_plan(model_dir, dtype, max_model_len)
+        self._model = transformers.AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype)).eval()
+        seam.install(self._model, plan)
+        return plan, self._model.config
+
+    def put_weights(self) -> tuple[PolicyVersion, list[Any]]:
+        policy, weights = policy_of(self._model)
+        return policy, [ray.put(weights)]  # in a list, so that Ray hands the reference on unresolved
+
+    def logprobs(self, groups: Sequence[RolloutGroup], temperature: float, max_rows: int) -> list[GroupLogprobs]:
+        found: dict[tuple[str, int], tuple[float, ...]] = {}
+        scored = [ScoredGroup(group, (), (0.0,) * len(group.rollouts)) for group in groups]
+        for batch in micro_batches(scored, max_rows):
+            with torch.no_grad():
+                values = seam.token_logprobs(
+                    self._model, batch.token_ids, batch.layout, batch.predicting_rows, batch.targets, temperature
+                ).logprobs
+            rollouts = [rollout for piece in batch.slices for rollout in piece.rollouts]
+            for rollout, logprobs in zip(rollouts, values.split(batch.lengths.tolist()), strict=True):
+                found[rollout.prompt_id, rollout.sample] = tuple(logprobs.tolist())
+        return [tuple(found[r.prompt_id, r.sample] for r in group.rollouts) for group in groups]

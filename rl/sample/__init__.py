@@ -1,0 +1,1 @@
+"""`zerokl sample`: one way of sampling over a task, on the engines of training."""

@@ -1,0 +1,80 @@
+"""The config of `zerokl sample`: a model, questions, and one way of sampling."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from reward.rubric import RewardConfig
+from rl.config import ModelConfig, RunConfig, load_as
+from rl.data.config import DataConfig, data_problems, with_task
+from rl.errors import ConfigError
+from rl.sample.methods import Method, make_method
+from rollout.config import RolloutConfig
+
+
+@dataclass(kw_only=True)
+class SampleConfig:
+    """Everything that `zerokl sample` needs to know. Only `model.path` has no default."""
+
+    seed: int = 0
+    """Decides the questions and keys the draws."""
+    model: ModelConfig
+    base_model: str = ""
+    """As `model.path`: under which model completions are scored for their likelihood; empty is the model itself."""
+    run: RunConfig = field(default_factory=RunConfig)
+    method: str = "temperature"
+    params: dict[str, Any] = field(default_factory=dict)
+    """Handed to the method, which checks them."""
+    num_samples: int = 1
+    """What is drawn for a question: samples or chains that are all returned, or candidates of which one is chosen."""
+    temperature: float = 1.0
+    """For methods that draw plain samples."""
+    max_new_tokens: int = 64
+    num_questions: int = 200
+    data: DataConfig = field(default_factory=DataConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    """The engines. How they sample stands above."""
+    dtype: str = "auto"
+    """`auto`, `bfloat16` or `float32`."""
+    timeout_s: float = 600.0
+    """An engine that says nothing for so long is taken for dead."""
+
+
+def load_sample_config(path: Path, overrides: Sequence[str] = ()) -> SampleConfig:
+    """The config in `path` with `overrides` on top, checked. Raises ConfigError naming every key that is wrong."""
+    config = load_as(SampleConfig, path, overrides)
+    config.run.dir = config.run.dir or f"runs/{path.stem}"
+    check(config)
+    return config
+
+
+def check(config: SampleConfig) -> None:
+    """Nothing; raises ConfigError listing everything that is wrong with `config`, a line each."""
+    config.data = with_task(config.data)
+    config.data.num_held_out = max(config.data.num_held_out, config.num_questions)
+    problems = list(data_problems(config.data))
+    for key in ("num_questions", "num_samples", "max_new_tokens"):
+        if getattr(config, key) < 1:
+            problems.append(f"{key} must be at least 1, got {getattr(config, key)}")
+    if not config.reward.functions:
+        problems.append("reward.functions must name at least one reward function, got none")
+    try:
+        method_of(config)
+    except ValueError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def method_of(config: SampleConfig) -> Method:
+    """The method that the config asks for. Raises ValueError saying what is wrong with its settings."""
+    return make_method(config.method, config.params, config.num_samples, config.temperature, config.max_new_tokens)
+
+
+def render_sample_config(config: SampleConfig) -> str:
+    """The config as YAML that `load_sample_config` reads back to an equal one."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))

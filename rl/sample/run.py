@@ -1,0 +1,195 @@
+"""A sampling: a method answers questions on the engines of training, the graders judge, every question is kept.
+
+questions ─ a chunk ─> method.search ─ completions ─> rubric.score, likelihood ─> samples.jsonl
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reward.answers import read_answer
+from reward.rubric import Rubric
+from reward.types import Reward
+from rl.clock import Clock
+from rl.cluster import ray_cluster
+from rl.data import load_held_out
+from rl.errors import UserError, bad_input
+from rl.eval_progress import EvalProgress
+from rl.sample.config import SampleConfig, method_of, render_sample_config
+from rl.sample.engines import Engines, engines
+from rl.sample.folder import Candidate, ChunkEffort, QuestionSamples, SampleFolder
+from rl.sample.methods import Method, completions_of
+from rl.sample.summary import summarize
+from rl.types import CORRECT
+from rollout.search.types import Outcome, Scorer, SearchResult, Task, Tools
+from rollout.search.types import Path as Completion
+from rollout.types import Prompt, Rollout, RolloutGroup
+
+MIN_CHUNKS = 4
+
+
+def sample(config: SampleConfig) -> dict[str, object]:
+    """The summary of the sampling, complete in `run.dir` then. What was done there before is not done again."""
+    folder = SampleFolder(Path(config.run.dir))
+    title = f"{folder.path}: {config.method} on {config.data.task or 'its questions'}"
+    with EvalProgress(title, config.num_questions) as progress, Rubric(config.reward) as rubric:
+        progress.phase("reading the model and the data")
+        rubric.warm_up()
+        with bad_input():
+            folder.open(render_sample_config(config))
+            cluster = ray_cluster()
+        progress.phase("starting Ray and vLLM")
+        with (
+            cluster,
+            engines(
+                config.model.path, config.base_model, config.dtype, config.rollout, config.seed, config.timeout_s
+            ) as up,
+        ):
+            return sample_into(folder, config, up, rubric, progress)
+
+
+def sample_into(
+    folder: SampleFolder, config: SampleConfig, up: Engines, rubric: Rubric, progress: EvalProgress
+) -> dict[str, object]:
+    """The summary; afterwards `folder` is complete. Raises UserError where it holds samples of another config."""
+    method = method_of(config)
+    with bad_input():
+        num_done = folder.open(render_sample_config(config))
+        prompts = read_questions(config, up)
+    progress.phase("sampling")
+    for chunk in _chunks(prompts[num_done:], method, config):
+        clock = Clock()
+        result = method.search.search(_tasks(chunk, method), _tools(up, rubric, config.seed))
+        clock.lap("sample")
+        folder.append_effort(_chunk_effort(num_done, len(chunk), result, clock.total_s))
+        for samples in _graded(chunk, result.outcomes, method.num_tasks, up, rubric):
+            folder.append(samples)
+        num_done += len(chunk)
+        progress.done(num_done)
+    summary = summarize(folder, config, up.policy)
+    folder.write_summary(summary)
+    return summary
+
+
+def read_questions(config: SampleConfig, up: Engines) -> list[Prompt]:
+    """The questions. Raises UserError for one that leaves no room for a completion."""
+    prompts = load_held_out(config.data, up.tokenizer, config.seed).batch(0, config.num_questions)
+    longest = max(len(prompt.token_ids) for prompt in prompts)
+    if longest + config.max_new_tokens > up.max_model_len:
+        raise UserError(
+            f"the longest question has {longest} tokens, which with max_new_tokens={config.max_new_tokens} is more "
+            f"than rollout.max_model_len={up.max_model_len}; raise that or lower max_new_tokens"
+        )
+    return prompts
+
+
+def _chunks(prompts: Sequence[Prompt], method: Method, config: SampleConfig) -> Iterator[list[Prompt]]:
+    """Questions that fill the engines once; at most a share of all, so that the time left can be told."""
+    filling = config.rollout.max_num_seqs * config.rollout.num_actors // config.num_samples
+    size = max(config.rollout.num_actors, min(filling, math.ceil(config.num_questions / MIN_CHUNKS)))
+    for start in range(0, len(prompts), size):
+        yield list(prompts[start : start + size])
+
+
+def _tasks(prompts: Sequence[Prompt], method: Method) -> list[Task]:
+    return [Task(prompt, sample) for prompt in prompts for sample in range(method.num_tasks)]
+
+
+def _tools(up: Engines, rubric: Rubric, seed: int) -> Tools:
+    def extract(prompt: Prompt, token_ids: tuple[int, ...]) -> str | None:
+        return read_answer(_text(up, token_ids), prompt.columns)
+
+    def score(completions: Sequence[tuple[Prompt, Completion]]) -> list[float]:
+        groups = [_group(prompt, [completion], up) for prompt, completion in completions]
+        return [rewards[0].value for rewards in rubric.score(groups)]
+
+    return Tools(up.pool, up.stop_token_ids, seed, extract, Scorer(score))
+
+
+def _graded(
+    prompts: Sequence[Prompt], outcomes: Sequence[Outcome], num_tasks: int, up: Engines, rubric: Rubric
+) -> Iterator[QuestionSamples]:
+    """A line a question: every candidate judged, and those that are answers scored under the base model."""
+    answers = [_answers(outcomes[place * num_tasks : (place + 1) * num_tasks]) for place in range(len(prompts))]
+    groups = [_group(prompt, answer.completions, up) for prompt, answer in zip(prompts, answers, strict=True)]
+    returned = [_only(group, answer.returned) for group, answer in zip(groups, answers, strict=True)]
+    scored = zip(groups, answers, rubric.score(groups), up.base.logprobs(returned), strict=True)
+    for group, answer, rewards, likelihoods in scored:
+        logprobs = dict(zip(answer.returned, map(math.fsum, likelihoods), strict=True))
+        judged = zip(group.rollouts, rewards, strict=True)
+        yield QuestionSamples(
+            prompt_id=group.prompt.id,
+            candidates=tuple(_candidate(group, r, reward, logprobs.get(r.sample)) for r, reward in judged),
+            returned=answer.returned,
+            sampled_tokens=answer.sampled_tokens,
+            scored_tokens=answer.scored_tokens,
+        )
+
+
+def _only(group: RolloutGroup, samples: Sequence[int]) -> RolloutGroup:
+    return RolloutGroup(group.prompt, tuple(group.rollouts[sample] for sample in samples), group.policy)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a method gave for one question."""
+
+    completions: tuple[Completion, ...]
+    returned: tuple[int, ...]
+    sampled_tokens: int
+    scored_tokens: int
+
+
+def _answers(outcomes: Sequence[Outcome]) -> _Answers:
+    completions: list[Completion] = []
+    returned: list[int] = []
+    for outcome in outcomes:
+        candidates, chosen = completions_of(outcome)
+        returned.append(len(completions) + chosen)
+        completions.extend(candidates)
+    return _Answers(
+        tuple(completions),
+        tuple(returned),
+        sampled_tokens=sum(outcome.effort.tokens_sampled for outcome in outcomes),
+        scored_tokens=sum(outcome.effort.tokens_scored for outcome in outcomes),
+    )
+
+
+def _candidate(group: RolloutGroup, rollout: Rollout, reward: Reward, logprob: float | None) -> Candidate:
+    return Candidate(
+        token_ids=rollout.token_ids,
+        text=rollout.text,
+        answer=read_answer(rollout.text, group.prompt.columns),
+        correct=reward.value >= CORRECT,
+        truncated=rollout.truncated,
+        base_logprob=logprob,
+    )
+
+
+def _group(prompt: Prompt, completions: Sequence[Completion], up: Engines) -> RolloutGroup:
+    assert up.pool.policy is not None, "policy_pool publishes one"
+    rollouts = [
+        Rollout(
+            prompt.id, sample, path.token_ids, path.proposal_logprobs, _text(up, path.token_ids), not path.has_ended
+        )
+        for sample, path in enumerate(completions)
+    ]
+    return RolloutGroup(prompt, tuple(rollouts), up.pool.policy)
+
+
+def _text(up: Engines, token_ids: Sequence[int]) -> str:
+    text: str = up.tokenizer.decode(token_ids, skip_special_tokens=True)
+    return text
+
+
+def _chunk_effort(start: int, num_questions: int, result: SearchResult, wall_s: float) -> ChunkEffort:
+    efforts = [outcome.effort for outcome in result.outcomes]
+    return ChunkEffort(
+        start=start,
+        num_questions=num_questions,
+        wall_s=wall_s,
+        num_proposals=sum(effort.num_proposals for effort in efforts),
+        num_accepted=sum(effort.num_accepted for effort in efforts),
+        in_flight=result.mean_in_flight,
+    )

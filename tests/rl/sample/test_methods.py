@@ -1,0 +1,49 @@
+"""Methods by name."""
+
+import pytest
+
+from rl.sample.methods import METHODS, completions_of, make_method
+from rollout.search.best_of import BestOfOutcome
+from rollout.search.types import Effort, Outcome, Path, Task
+from rollout.search.vote import Ballot, VoteOutcome
+from rollout.types import Prompt
+
+TASK, EFFORT = Task(Prompt("p", "p", (1,), {})), Effort(3, 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_be_had_with_its_defaults(name):
+    params = {"block_tokens": 8} if name.startswith("power") or name == "deepconf_online" else {}
+    num_samples = {"greedy": 1, "deepconf_online": 32}.get(name, 4)
+    method = make_method(name, params, num_samples, temperature=1.0, max_new_tokens=16)
+    assert method.search.max_new_tokens == 16
+    chooses = name in ("best_of_n", "vote", "deepconf_offline", "deepconf_online")
+    assert method.num_tasks == (1 if chooses else num_samples)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("powr", {}, 1, 1.0), "'powr' is not a way to sample; did you mean power"),
+        (("power", {"alfa": 4}, 1, 1.0), "params.alfa is not a parameter of power; did you mean alpha"),
+        (("power", {"alpha": 0}, 1, 1.0), "alpha"),
+        (("power", {"alpha": "four"}, 1, 1.0), "alpha|wrong type"),
+        (("power", {"block_tokens": 32}, 1, 1.0), "block_tokens"),
+        (("power", {}, 1, 0.7), "draws at no temperature of its own"),
+        (("temperature", {"max_new_tokens": 3}, 1, 1.0), "params.max_new_tokens is said by max_new_tokens"),
+        (("vote", {"num_candidates": 3}, 1, 1.0), "said by num_samples"),
+        (("greedy", {}, 4, 1.0), "all the same"),
+        (("temperature", {}, 4, -1.0), "temperature"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_method(*arguments, max_new_tokens=16)
+
+
+def test_a_method_that_chooses_shows_what_it_chose_from():
+    one, other = Path((1,)), Path((2,))
+    vote = VoteOutcome(TASK, other, EFFORT, (one, other), ("1", "2"), Ballot("2", 1.0, 1))
+    assert completions_of(vote) == ((one, other), 1)
+    assert completions_of(BestOfOutcome(TASK, one, EFFORT, (one, other), (1.0, 0.0))) == ((one, other), 0)
+    assert completions_of(Outcome(TASK, one, EFFORT)) == ((one,), 0)
