@@ -1,5 +1,6 @@
 # make setup   .venv/ with the locked packages        make demo   the main job
 # make test    the whole test suite                   make lint   ruff and mypy
+# make chaos   runs under faults, and the matrix      make soak   300 steps, watched for leaks
 
 PYTHON ?= python3.11
 TORCH := torch==2.13.0
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV := $(BIN)/python -m uv --quiet pip install --python $(BIN)/python
 DONE := .venv/.installed
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test chaos soak lint clean
 
 setup: $(DONE)
 
@@ -42,10 +43,20 @@ $(DONE): requirements.lock pyproject.toml
 		     DS_BUILD_OPS=0 $(PIP) install --timeout 15 --retries 2 --no-deps --no-build-isolation -r requirements.lock; }
 
 demo: setup
-	@$(BIN)/zerokl train configs/demo.yaml run.dir=runs/demo-$$(date +%Y%m%d-%H%M%S)
+	@name=demo-$$(date +%Y%m%d-%H%M%S); $(BIN)/zerokl train configs/demo.yaml run.dir=runs/$$name && ln -sfn $$name runs/demo
 
 test: setup
 	@$(BIN)/python -m pytest
+
+FAULTS ?= 40
+SEED ?= 0
+
+chaos: setup
+	@$(BIN)/python -m tests.chaos faults --faults $(FAULTS) --seed $(SEED)
+	@$(BIN)/python -m tests.chaos matrix
+
+soak: setup
+	@$(BIN)/python -m tests.chaos soak
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -24,6 +24,7 @@ SAME_FUNCTION = {torch.float32: 1e-3, torch.bfloat16: 1e-1}
 class CanonicalLinear(nn.Linear):
     """An `nn.Linear` whose product has the canonical bits. Made by `install` out of the model's own layers."""
 
+    plan: LinearPlan
     packed: PackedWeight
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -44,7 +45,8 @@ def install(model: Any, plan: LinearPlan) -> None:
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = CanonicalLinear
-            cast(CanonicalLinear, module).packed = PackedWeight(module.weight, plan)
+            cast(CanonicalLinear, module).plan = plan
+    repack(model)
     _require_same_function(model, token_ids, expected)
 
 
@@ -59,7 +61,14 @@ def repack(model: nn.Module) -> None:
     """Nothing; packs every weight anew. Call after each change of the weights, before the next forward pass."""
     for module in model.modules():
         if isinstance(module, CanonicalLinear):
-            module.packed = PackedWeight(module.weight, module.packed.plan)
+            module.packed = PackedWeight(module.weight, module.plan)
+
+
+def unpack(model: nn.Module) -> None:
+    """Nothing; gives the packed weights' memory back. `repack` before the next forward pass."""
+    for module in model.modules():
+        if isinstance(module, CanonicalLinear):
+            del module.packed
 
 
 def linear_shapes(model: nn.Module) -> list[tuple[int, int]]:

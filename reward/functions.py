@@ -60,7 +60,8 @@ def as_conversational(function: RewardFn) -> RewardFn:
     return conversational
 
 
-def _module_and_name(path: str) -> tuple[ModuleType, str]:
+def import_path(path: str) -> tuple[str, str]:
+    """Module and name of the reward function that `path` names. Raises ValueError where it is no path and no name."""
     full = BUILT_IN.get(path, path)
     module, _, name = full.rpartition(":") if ":" in full else full.rpartition(".")
     if not module or not name:
@@ -68,6 +69,11 @@ def _module_and_name(path: str) -> tuple[ModuleType, str]:
             f"no built-in reward function is called {path!r}{_nearest(path, BUILT_IN)}; built in are "
             f"{', '.join(BUILT_IN)}; for one of your own write package.module:function"
         )
+    return module, name
+
+
+def _module_and_name(path: str) -> tuple[ModuleType, str]:
+    module, name = import_path(path)
     try:
         return importlib.import_module(module), name
     except ModuleNotFoundError as error:

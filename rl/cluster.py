@@ -3,7 +3,9 @@
 import logging
 import os
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,16 +29,40 @@ def ray_cluster() -> Iterator[None]:
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = running_cluster(os.environ)
-    if address:
-        ray.init(address=address, **QUIET)
-    else:
-        # A token of its own: else Ray leaves one in the home folder, and later clusters ask their users for it.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray.init(address="local", include_dashboard=False, num_cpus=max(4, os.cpu_count() or 1), **QUIET)
+    with _own_sigterm():
+        if address:
+            ray.init(address=address, **QUIET)
+        else:
+            # A token of its own: else Ray leaves one in the home folder, and later clusters ask their users for it.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            ray.init(address="local", include_dashboard=False, num_cpus=max(4, os.cpu_count() or 1), **QUIET)
     try:
         yield
     finally:
-        ray.shutdown()
+        with _own_sigterm():
+            ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Gives SIGTERM back to whoever had it.
+
+    `ray.init` (Ray 2.60) takes it, to exit with 15; `ray.shutdown` puts the kernel's default in its place, which Python
+    does not notice.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as exited:
+        signal.signal(signal.SIGTERM, before)
+        if exited.code == signal.SIGTERM:
+            signal.raise_signal(signal.SIGTERM)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def running_cluster(environ: Mapping[str, str]) -> str | None:

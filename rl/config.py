@@ -54,6 +54,7 @@ class TrainerConfig:
     world_size: int = 1
     """DeepSpeed ranks; each takes `num_shards / world_size` shards."""
     zero_stage: int = 1
+    """What is cut among the ranks: 1 and 2 master weights and moments; 3 the weights as well, between passes."""
     num_shards: int = 4
     """Canonical shards of a batch, summed in a fixed binary tree."""
     dtype: str = "auto"
@@ -66,8 +67,9 @@ class TrainerConfig:
     """Optimizer steps on one batch. All after the first are off-policy; the first is proved as ever."""
     threads: int = 0
     """CPU threads of one rank; 0 divides the machine's cores among the ranks."""
-    timeout_s: float = 600.0
-    """A rank that says nothing for so long is taken for dead."""
+    timeout_s: float = 300.0
+    """The least that a call to a rank or a rollout actor may take, in seconds; what its work needs on a very slow
+    machine comes on top (`rollout/deadlines.py`). A process that needs longer is taken for dead and replaced."""
 
 
 @dataclass

@@ -20,12 +20,9 @@ from rl.eval_report import EvalReport, QuestionResult, question_result, render_r
 from rl.eval_settings import EvalSettings
 from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, stop_token_ids
 from rl.policy_pool import policy_pool
-from rollout.engine import VLLMEngine
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
 
-SLOWEST_TOKENS_PER_S = 10.0
-"""An engine that samples slower than this is taken for dead."""
 MIN_CHUNKS = 4
 FLAGS = (
     "on the command line data.task is --task, data.params is --param, data.sources.0.jsonl is --jsonl and "
@@ -142,9 +139,7 @@ def _needed_tokens(settings: EvalSettings, model_dir: Path, prompts: list[Prompt
 
 def _pool(prepared: Prepared) -> AbstractContextManager[RolloutPool]:
     settings, rollout = prepared.settings, prepared.settings.rollout
-    num_requests = -(-_chunk_size(settings) // rollout.num_actors) * settings.num_samples
-    timeout_s = max(settings.timeout_s, num_requests * rollout.max_new_tokens / SLOWEST_TOKENS_PER_S)
-    return policy_pool(prepared.model_dir, settings.dtype, rollout, settings.seed, timeout_s)
+    return policy_pool(prepared.model_dir, settings.dtype, rollout, settings.seed, settings.timeout_s)
 
 
 def _chunk_size(settings: EvalSettings) -> int:
@@ -156,7 +151,7 @@ def _chunk_size(settings: EvalSettings) -> int:
 
 def _report(settings: EvalSettings, pool: RolloutPool, chunks: list[Chunk]) -> EvalReport:
     assert pool.policy is not None, "policy_pool publishes one"
-    contract = pool.call(0, VLLMEngine.contract)
+    contract = pool.contracts[0]
     return EvalReport(
         settings=settings,
         policy=pool.policy.digest,

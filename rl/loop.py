@@ -1,6 +1,7 @@
 """The loop: one screen that is the system."""
 
 import time
+from dataclasses import dataclass
 
 from rl import weight_sync
 from rl.batching import cut_into_shards
@@ -12,20 +13,26 @@ from rl.records import sample_rollouts, samples_due, step_metrics, step_record, 
 from rl.run import Session, save_model
 from rl.schedule import learning_rate
 from rl.summary import Accuracy, RunSummary
-from rl.types import ScoredGroup, TrainingBatch
+from rl.types import ScoredGroup, StepProof, TrainingBatch
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that is in the ledger."""
+
+    position: Position
+    """Where the run stands after it."""
+    batch: TrainingBatch
+    proof: StepProof
+    clock: Clock
 
 
 def train(run: Session) -> RunSummary:
     """The summary of the run, once its last step is in the ledger and the model is written."""
-    position = run.position
-    before = _evaluate(run, 0) if position.step == 0 else recorded_accuracy(run.folder, 0)
-    while position.step < run.config.steps:
-        position = _step(run, position, is_last=position.step + 1 == run.config.steps)
-    run.progress.phase("writing the model")
-    save_model(run)
+    position = run.recovery.through(run.position, lambda position: _train_from(run, position))
     records = run.ledger.records()
     return RunSummary(
-        before=before,
+        before=recorded_accuracy(run.folder, 0),
         after=recorded_accuracy(run.folder, position.step),
         steps=position.step,
         num_tokens=position.num_tokens,
@@ -39,7 +46,23 @@ def train(run: Session) -> RunSummary:
     )
 
 
-def _step(run: Session, position: Position, is_last: bool) -> Position:
+def _train_from(run: Session, position: Position) -> Position:
+    """Where the run stands after its last step, and with its model written."""
+    if position.step == 0 and recorded_accuracy(run.folder, 0) is None:
+        _evaluate(run, 0)
+    while position.step < run.config.steps:
+        with run.stop.put_off(run.progress.notice):
+            position = _step(run, position, is_last=position.step + 1 == run.config.steps)
+        if run.stop.requested:
+            _checkpoint(run, position)
+            run.stop.leave()
+    run.progress.phase("writing the model")
+    save_model(run)
+    return position
+
+
+def take_step(run: Session, position: Position) -> Taken:
+    """The step after `position`, from sampling to its line in the ledger: all that decides a bit."""
     config, clock = run.config, Clock()
     step = position.step + 1
 
@@ -64,7 +87,8 @@ def _step(run: Session, position: Position, is_last: bool) -> Position:
     weight_sync.publish(run.trainer, run.pool, proof.policy)
     clock.lap("sync")
 
-    ledger_hash = run.ledger.append(step_record(run.contract, batch, proof))
+    change = run.contracts.change_since(run.ledger.last_contract)
+    ledger_hash = run.ledger.append(step_record(run.contracts.present.digest, batch, proof, change))
     run.folder.write_rollouts(step, batch, proof)
     clock.lap("ledger")
 
@@ -72,17 +96,30 @@ def _step(run: Session, position: Position, is_last: bool) -> Position:
     step_time_s = position.step_time_s + clock.total_s
     cursor = position.cursor + collected.num_prompts
     position = Position(step, cursor, ledger_hash, proof.policy.digest, num_tokens, step_time_s)
+    return Taken(position, batch, proof, clock)
+
+
+def _step(run: Session, position: Position, is_last: bool) -> Position:
+    config, taken = run.config, take_step(run, position)
+    position, batch, proof, clock = taken.position, taken.batch, taken.proof, taken.clock
+    step = position.step
     held_out = _evaluate(run, step) if is_last or _is_due(step, config.evaluation.every) else None
-    metrics = step_metrics(batch, proof, clock.laps_s)
+    metrics = step_metrics(batch, proof, clock.laps_s) | run.losses() | {"run/attempt": run.attempt}
     run.folder.append_metrics(step, metrics)
     run.tracker.log(step, metrics)
     if samples_due(step, config.steps, config.tracking.samples_every):
         run.tracker.log_samples(step, sample_rollouts(batch, config.seed))
     run.progress.step(step_view(batch, proof, clock.total_s, held_out))
     if is_last or _is_due(step, config.checkpoint.every):
-        run.progress.phase("writing a checkpoint")
-        save_checkpoint(run.folder, position, run.trainer.save, config.checkpoint.keep)
+        _checkpoint(run, position)
     return position
+
+
+def _checkpoint(run: Session, position: Position) -> None:
+    """Nothing; afterwards the run can go on from `position`."""
+    if not run.folder.checkpoint_path(position.step).exists():
+        run.progress.phase("writing a checkpoint")
+        save_checkpoint(run.folder, position, run.trainer.save, run.config.checkpoint.keep)
 
 
 def _evaluate(run: Session, step: int) -> Accuracy | None:

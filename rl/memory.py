@@ -113,7 +113,8 @@ def estimate_memory(config: Config, model_config: Any) -> MemoryEstimate:
                         12 P / w                   master weights and Adam's two moments, fp32
                         P b + 4 P (1 + log2 s)     gradients of a pass, of the shard, and a subtotal a tree level;
                                                    in bf16 4 P more, a pass's gradients in fp32
-                        8 P w                      where w > 1, the subtotals of all ranks, received and unpacked
+                        4 P                        where w > 1, the ranks' subtotals of a slice of the gradient
+                        P b / w                    in ZeRO stage 3, the weights as they are at rest
                         R kept bytes               activations, `rl.activations.kept_bytes` a row; under gradient
                                                    checkpointing the inputs of all layers and what one of them keeps
                         P b + (L + largest) b      the reference model, where the algorithm asks for one
@@ -184,11 +185,13 @@ def _rank_parts(config: Config, sizes: ModelSizes, itemsize: int) -> Iterator[Pa
 
     trainer, num_parameters = config.trainer, sizes.num_parameters
     num_sums = (trainer.num_shards // trainer.world_size).bit_length() + (itemsize < FP32)
-    gathered = 2 * FP32 * num_parameters * trainer.world_size if trainer.world_size > 1 else 0
+    received = FP32 * num_parameters if trainer.world_size > 1 else 0
     yield Part("process", TRAINER_BYTES)
     yield from _weight_parts(sizes, itemsize)
+    if trainer.zero_stage == 3:
+        yield Part("weights at rest", itemsize * num_parameters // trainer.world_size)
     yield Part("master weights and moments", 3 * FP32 * num_parameters // trainer.world_size)
-    yield Part("gradients", (itemsize + FP32 * num_sums) * num_parameters + gathered)
+    yield Part("gradients", (itemsize + FP32 * num_sums) * num_parameters + received)
     row = _checkpointed_bytes(sizes, itemsize) if trainer.gradient_checkpointing else sizes.kept_bytes
     yield Part("activations", pass_rows(config) * row, "trainer.micro_batch_tokens")
     yield Part("logits", _logits_bytes(sizes))

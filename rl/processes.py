@@ -1,12 +1,12 @@
 """The processes of a run: the trainer's ranks and the rollout actors, placed, up, and under one contract."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernels.digest import combined_digest
+from kernels.contract import Contract
 from rl.algorithms import Algorithm
 from rl.cluster import ray_cluster
 from rl.config import Config
@@ -15,6 +15,7 @@ from rl.placement import Placement, place
 from rl.trainer import TrainerSettings
 from rl.trainer_group import TrainerGroup
 from rollout.pool import RolloutPool, require_contract
+from rollout.types import PolicyVersion
 
 
 @dataclass(frozen=True)
@@ -23,25 +24,30 @@ class Processes:
 
     trainer: TrainerGroup
     pool: RolloutPool
-    contract: str
-    """Digest of what decides the bits; trainer and engines agree on it."""
+    initial: PolicyVersion
+    """Of the weights that training starts from."""
+    contract: Contract
+    """What trainer and engines compute with; stock engines (`rollout.exact: false`) run under none."""
 
 
 @contextmanager
-def processes(config: Config, model_dir: Path, algorithm: Algorithm) -> Iterator[Processes]:
-    """The processes that `config` asks for; leaving ends them, and Ray where it was started here."""
+def processes(config: Config, model_dir: Path, algorithm: Algorithm, say: Callable[[str], None]) -> Iterator[Processes]:
+    """The processes that `config` asks for; leaving ends them, and Ray where it was started here.
+
+    say: told of every process that was lost and restarted.
+    """
     with ExitStack() as stack:
         with bad_input():
             stack.enter_context(ray_cluster())
             placement = _place(config)
         stack.callback(placement.close)
-        trainer = TrainerGroup(_trainer_settings(config, model_dir, algorithm), placement.ranks)
+        trainer = TrainerGroup(_trainer_settings(config, model_dir, algorithm), placement.ranks, say)
         stack.callback(trainer.close)
-        pool = _pool(config, placement)
+        pool = _pool(config, placement, say)
         stack.callback(pool.close)
         with bad_input():
-            contract = _start(trainer, pool, model_dir, config)
-        yield Processes(trainer, pool, contract)
+            initial = _start(trainer, pool, model_dir, config)
+        yield Processes(trainer, pool, initial, trainer.contract())
 
 
 def _place(config: Config) -> Placement:
@@ -61,27 +67,29 @@ def _trainer_settings(config: Config, model_dir: Path, algorithm: Algorithm) -> 
     )
 
 
-def _pool(config: Config, placement: Placement) -> RolloutPool:
+def _pool(config: Config, placement: Placement, say: Callable[[str], None]) -> RolloutPool:
     return RolloutPool(
         config.rollout,
         config.seed,
         config.trainer.timeout_s,
         places=placement.actors,
         num_nodes=placement.num_nodes,
+        say=say,
     )
 
 
-def _start(trainer: TrainerGroup, pool: RolloutPool, model_dir: Path, config: Config) -> str:
-    """The digest of the contract under which trainer and engines came up, side by side.
-
-    Stock engines (`rollout.exact: false`) run under none, and the digest says so.
-    """
+def _start(trainer: TrainerGroup, pool: RolloutPool, model_dir: Path, config: Config) -> PolicyVersion:
+    """The version of the initial weights, when trainer and engines are up, under one contract."""
     plan = trainer.certify()
-    with ThreadPoolExecutor(1) as beside:
+    beside = ThreadPoolExecutor(1)
+    try:
         engines = beside.submit(pool.start, str(model_dir), config.trainer.dtype, plan)
-        trainer.start(plan)
-        contract, theirs = trainer.contract(), engines.result()
-    if not config.rollout.exact:
-        return combined_digest([contract.digest, "stock rollouts"])
-    require_contract(contract, theirs)
-    return contract.digest
+        initial, theirs = trainer.start(plan), engines.result()
+    except BaseException:
+        pool.close()  # so that nobody waits for engines that nobody needs
+        raise
+    finally:
+        beside.shutdown()
+    if config.rollout.exact:
+        require_contract(trainer.contract(), theirs)
+    return initial

@@ -54,7 +54,7 @@ class Progress:
         self._is_live = is_terminal(self._stream) if live is None else live
         self._clock = clock
         self._live: Live | None = None
-        self._title = self._phase = ""
+        self._title = self._phase = self._notice = ""
         self._total_steps = 0
         self._views: list[StepView] = []
         self._announced: set[str] = set()
@@ -88,6 +88,23 @@ class Progress:
             self._announced.add(name)
             self._print(name)
 
+    def note(self, line: str) -> None:
+        """Show something out of the ordinary, above the display where there is one."""
+        if self._live:
+            self._live.console.print(Text(line, style="yellow"))
+        else:
+            self._print(line)
+
+    def back_to(self, step: int) -> None:
+        """Forget what was shown of later steps: they are done again."""
+        self._views = [view for view in self._views if view.step <= step]
+
+    def notice(self, text: str) -> None:
+        """Show what will happen, until the end. A signal handler may call it."""
+        self._notice = text
+        if not self._is_live:
+            self._print(text)
+
     def step(self, view: StepView) -> None:
         """Show a step that has just ended."""
         self._views.append(view)
@@ -115,7 +132,7 @@ class Progress:
         left_s = max(0.0, self._left_s() - (self._clock() - self._last_step_at)) if view else None
         lines = _detail_lines(self._views) if view else []
         return Group(
-            Text(" · ".join(part for part in (self._title, self._phase) if part), style="bold"),
+            Text(" · ".join(part for part in (self._title, self._phase, self._notice) if part), style="bold"),
             _bar(view.step if view else 0, self._total_steps, left_s),
             *lines,
         )

@@ -32,8 +32,8 @@ class SampleRollout:
     truncated: bool
 
 
-def step_record(contract: str, batch: TrainingBatch, proof: StepProof) -> StepRecord:
-    """The ledger record of a step. `contract`: digest of what decides the bits."""
+def step_record(contract: str, batch: TrainingBatch, proof: StepProof, contract_change: str = "") -> StepRecord:
+    """The ledger record of a step. `contract`: digest of what decides the bits; what of it changed since the last."""
     groups = [scored.group for scored in batch.groups]
     return StepRecord(
         step=batch.step,
@@ -51,6 +51,7 @@ def step_record(contract: str, batch: TrainingBatch, proof: StepProof) -> StepRe
         grad_norm_bits=float_bits(proof.grad_norm),
         weights=proof.policy.digest,
         off_policy=proof.off_policy,
+        contract_change=contract_change,
     )
 
 

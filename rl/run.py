@@ -1,11 +1,11 @@
 """A run: puts the parts together, from a config to a running loop, and takes them apart again whatever happens."""
 
-import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from reward.rubric import Rubric
@@ -13,17 +13,23 @@ from rl import weight_sync
 from rl.algorithms import Algorithm, make_algorithm
 from rl.checkpoint import Position, last_checkpoint
 from rl.config import Config, load_config, save_config
+from rl.contract_parts import computed_parts, declared_parts
 from rl.data import Dataset, source_names
+from rl.durable import naming, publish_folder
+from rl.elastic import FREE_KEYS, KEPT_KEYS, require_free
 from rl.errors import UserError, bad_input
 from rl.inputs import read_inputs
+from rl.interrupt import Stop
 from rl.ledger import GENESIS, Ledger
 from rl.memory import say_memory
 from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, resolved_dtype
-from rl.processes import processes
+from rl.processes import Processes, processes
 from rl.progress import Progress
 from rl.proof import require_same_policy
+from rl.recovery import Recovery
+from rl.run_contract import Contracts, Terms
 from rl.run_folder import RunFolder
-from rl.tracking import Tracker, make_tracker
+from rl.tracking import Tracker, started_tracker
 from rl.trainer_group import TrainerGroup
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
@@ -36,12 +42,13 @@ class Session:
     config: Config
     folder: RunFolder
     ledger: Ledger
-    contract: str
-    """Digest of what decides the bits; trainer and engines agree on it."""
+    contracts: Contracts
+    """What decides the bits, and what did before."""
     train_data: Dataset
     held_out: list[Prompt]
     pool: RolloutPool
     trainer: TrainerGroup
+    recovery: Recovery
     rubric: Rubric
     algorithm: Algorithm
     tracker: Tracker
@@ -51,6 +58,17 @@ class Session:
     position: Position
     """Where the run stands: at the start, or at its last checkpoint."""
     started_at: float
+    attempt: int
+    """Which start of the run this is, from 1: `train` is one, and so is each `resume`."""
+    stop: Stop
+    """Whether somebody asked the run to stop."""
+
+    def losses(self) -> dict[str, float]:
+        """Processes that were lost and brought back so far, keys `area/name`."""
+        return {
+            "recovery/rollout_actors": float(self.pool.num_lost),
+            "recovery/trainer": float(self.trainer.num_lost),
+        }
 
 
 def begin(config: Config) -> RunFolder:
@@ -62,17 +80,26 @@ def begin(config: Config) -> RunFolder:
     return folder
 
 
-def reopen(path: Path) -> tuple[Config, RunFolder]:
-    """The config and folder of a run that was interrupted. Raises UserError where there is none."""
+def reopen(path: Path, overrides: Sequence[str] = ()) -> tuple[Config, RunFolder]:
+    """The config and folder of a run that was interrupted. Raises UserError where there is none.
+
+    overrides: of keys that decide no bit; they hold for this time and are not written down.
+    """
     folder = RunFolder(path)
     folder.require()
-    config = load_config(folder.config_path, [f"run.dir={path}"])
+    free = require_free(overrides, FREE_KEYS + KEPT_KEYS, "resume")
+    config = load_config(folder.config_path, [f"run.dir={path}", *free])
     return config, folder
 
 
 @contextmanager
-def session(config: Config, folder: RunFolder) -> Iterator[Session]:
-    """A session that stands where the run's last checkpoint does. Leaving it ends every process it started."""
+def session(
+    config: Config, folder: RunFolder, allow_contract_change: bool = False, stop: Stop | None = None
+) -> Iterator[Session]:
+    """A session that stands where the run's last checkpoint does. Leaving it ends every process it started.
+
+    Raises ContractChanged, before anything of the run is touched, where it was made under another contract.
+    """
     started_at = time.monotonic()
     with ExitStack() as stack:
         progress = stack.enter_context(Progress())
@@ -85,22 +112,31 @@ def session(config: Config, folder: RunFolder) -> Iterator[Session]:
             rubric = stack.enter_context(Rubric(config.reward))
             rubric.warm_up()
             inputs = read_inputs(config)
+            terms = Terms(folder, declared_parts(config, inputs, algorithm), allow_contract_change)
         say_memory(config, inputs.model_config)
         progress.phase("starting Ray, the trainer and vLLM")
-        running = stack.enter_context(processes(config, inputs.model_dir, algorithm))
-        position = _restore(folder, running.trainer)
-        weight_sync.publish(running.trainer, running.pool, position.policy)
-        tracker = make_tracker(config)
-        tracker.start(config, folder.path)
+        running = stack.enter_context(processes(config, inputs.model_dir, algorithm, progress.note))
+        contracts = terms.settle(computed_parts(running.contract, running.initial))
+        ledger = Ledger(folder.ledger_path)
+        recovery = Recovery(
+            restart=running.trainer.restart,
+            stand=partial(_stand, folder, ledger, running, progress),
+            reached=lambda: ledger.last_step or 0,
+            say=progress.note,
+        )
+        position = recovery.stand()
+        attempt = folder.begin_attempt(position.step)
+        tracker = stack.enter_context(started_tracker(config, folder, attempt))
         yield Session(
             config=config,
             folder=folder,
-            ledger=Ledger(folder.ledger_path),
-            contract=running.contract,
+            ledger=ledger,
+            contracts=contracts,
             train_data=inputs.train_data,
             held_out=inputs.held_out,
             pool=running.pool,
             trainer=running.trainer,
+            recovery=recovery,
             rubric=rubric,
             algorithm=algorithm,
             tracker=tracker,
@@ -109,35 +145,46 @@ def session(config: Config, folder: RunFolder) -> Iterator[Session]:
             evaluation=inputs.evaluation,
             position=position,
             started_at=started_at,
+            attempt=attempt,
+            stop=stop or Stop(),
         )
 
 
 def save_model(current: Session) -> None:
     """Nothing; writes the final weights and the tokenizer as a plain Hugging Face checkpoint, renamed when whole."""
-    partial = current.folder.model_dir.with_name(".model.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    current.trainer.save_model(partial.resolve())
-    model_dir = resolve_model(current.config.model.path, MODEL_CACHE, seed=current.config.seed)
-    load_tokenizer(model_dir).save_pretrained(partial)
-    shutil.rmtree(current.folder.model_dir, ignore_errors=True)
-    os.rename(partial, current.folder.model_dir)
+    final = current.folder.model_dir
+    unfinished = final.with_name(".model.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with naming(final):
+        unfinished.mkdir()
+        current.trainer.save_model(unfinished.resolve())
+        model_dir = resolve_model(current.config.model.path, MODEL_CACHE, seed=current.config.seed)
+        load_tokenizer(model_dir).save_pretrained(unfinished)
+        publish_folder(unfinished, final)
 
 
-def _restore(folder: RunFolder, trainer: TrainerGroup) -> Position:
+def _stand(folder: RunFolder, ledger: Ledger, running: Processes, progress: Progress) -> Position:
+    """Where the run goes on; trainer, engines and files stand there."""
+    position = _restore(folder, ledger, running.trainer, progress.note)
+    weight_sync.publish(running.trainer, running.pool, position.policy)
+    progress.back_to(position.step)
+    return position
+
+
+def _restore(folder: RunFolder, ledger: Ledger, trainer: TrainerGroup, say: Callable[[str], None]) -> Position:
     """Where the run goes on: the ledger and the metrics are cut back to the last checkpoint."""
-    found = last_checkpoint(folder)
+    found = last_checkpoint(folder, say)
     if found is None:
         position = Position(0, 0, GENESIS, trainer.policy().digest, 0, 0.0)
     else:
         path, position = found
         require_same_policy(position.policy, trainer.load(path.resolve(), position.step))
-    ledger = Ledger(folder.ledger_path)
-    ledger.truncate_after(position.step)
-    if ledger.last_hash != position.ledger_hash:
+    hashes = {0: GENESIS} | {record["step"]: record["hash"] for record in ledger.records()}
+    if hashes.get(position.step) != position.ledger_hash:
         raise UserError(
             f"{folder.ledger_path} does not contain the record that checkpoint step {position.step} follows; "
             "the ledger or the checkpoint is of another run"
         )
+    ledger.truncate_after(position.step)
     folder.truncate_metrics(position.step)
     return position

@@ -1,6 +1,8 @@
 """Where everything of a run lies.
 
 config.yaml                    the resolved config
+attempts.jsonl                 a line each time the run was started or resumed
+contract.json                  what decides the bits, in readable parts
 ledger.jsonl                   the chain, a line a step
 metrics.jsonl                  a line each time something was measured
 rollouts/step_000001.jsonl     a line a rollout
@@ -12,9 +14,10 @@ report/                        where one is made
 import json
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
-from rl.durable import append_line, committed_lines, naming, write_atomically
+from rl.durable import append_line, committed_lines, cut_uncommitted, naming, write_atomically
 from rl.errors import UserError
 from rl.ledger import Ledger
 from rl.types import ScoredGroup, StepProof, TrainingBatch
@@ -26,6 +29,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_path = path / "config.yaml"
+        self.contract_path = path / "contract.json"
+        self.attempts_path = path / "attempts.jsonl"
         self.ledger_path = path / "ledger.jsonl"
         self.metrics_path = path / "metrics.jsonl"
         self.rollouts_dir = path / "rollouts"
@@ -44,7 +49,7 @@ class RunFolder:
     def create(self) -> None:
         """Make the folder for a new run. Raises `UserError` where another run has begun.
 
-        What a run left that ended before its first step is of no use to anybody, so its metrics go.
+        What a run left that ended before its first step is of no use to anybody, so its metrics and contract go.
         """
         with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -56,11 +61,21 @@ class RunFolder:
                     f"go on with `zerokl resume {self.path}`, or give another folder with run.dir=…"
                 )
             self.metrics_path.unlink(missing_ok=True)
+            self.contract_path.unlink(missing_ok=True)
 
     def require(self) -> None:
         """Raise `UserError` unless a run was begun here."""
         if not self.config_path.is_file():
             raise UserError(f"{self.path} is not a run's folder: it has no config.yaml; give what run.dir was")
+
+    def begin_attempt(self, step: int) -> int:
+        """Return which start of the run this is, from 1, once it is noted that it goes on from `step`."""
+        cut_uncommitted(self.attempts_path)
+        attempt = len(committed_lines(self.attempts_path)) + 1
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        line = json.dumps({"attempt": attempt, "from_step": step, "started_at": started_at})
+        append_line(self.attempts_path, line, sync=True)
+        return attempt
 
     def write_rollouts(self, step: int, batch: TrainingBatch, proof: StepProof) -> None:
         """Write a line for each rollout of `step`; log-probabilities in hex, so that no bit is lost."""

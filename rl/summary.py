@@ -1,5 +1,6 @@
 """What a run says at its end."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,11 @@ def render_summary(summary: RunSummary) -> str:
     rows = _accuracy_rows(summary) + _count_rows(summary) + _place_rows(summary.run_dir)
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def render_stopped(run_dir: Path, step: int, total_steps: int) -> str:
+    """Return what a run says that was asked to stop: where it goes on from, and with which command."""
+    return f"stopped after step {step} of {total_steps}; go on with: zerokl resume {shlex.quote(str(run_dir))}"
 
 
 def _accuracy_rows(summary: RunSummary) -> list[tuple[str, str]]:

@@ -6,12 +6,14 @@ import netrc
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from rl.config import Config
+from rl.config import Config, TrackingConfig
+from rl.durable import write_atomically
 from rl.records import SampleRollout
 from rl.run_folder import RunFolder
 from rl.summary import RunSummary
@@ -26,8 +28,8 @@ GIB = 2**30
 class Tracker(Protocol):
     """What the loop tells whoever is watching. No method raises."""
 
-    def start(self, config: Config, run_dir: Path) -> None:
-        """Open the run, or go on with the one begun in `run_dir`."""
+    def start(self, config: Config, folder: RunFolder, attempt: int) -> None:
+        """Open the run, or go on with the one begun in `folder`, whose start number `attempt` this is, from 1."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show what was measured at `step`; keys are `area/name`."""
@@ -41,17 +43,22 @@ class Tracker(Protocol):
         contract: digest of what decided the bits.
         """
 
+    def leave(self) -> None:
+        """Close the attempt; the run will go on in another."""
+
 
 class NullTracker:
     """`tracker: none`."""
 
-    def start(self, config: Config, run_dir: Path) -> None: ...
+    def start(self, config: Config, folder: RunFolder, attempt: int) -> None: ...
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
     def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None: ...
 
     def finish(self, summary: RunSummary, contract: str) -> None: ...
+
+    def leave(self) -> None: ...
 
 
 class WandbTracker:
@@ -65,11 +72,12 @@ class WandbTracker:
         self._run: _WandbRun | None = None
         self._given_up: set[str] = set()
 
-    def start(self, config: Config, run_dir: Path) -> None:
+    def start(self, config: Config, folder: RunFolder, attempt: int) -> None:
         try:
-            self._run = _WandbRun(config, run_dir)
+            self._run = _WandbRun(config, folder.path, attempt)
         except Exception as error:
             _warn("start", error)
+        self._guarded("catch up", lambda run: run.catch_up(folder))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._guarded("log", lambda run: run.log(step, metrics))
@@ -88,6 +96,9 @@ class WandbTracker:
             self._guarded("file the model", lambda run: run.file_model(folder, about, deadline), is_extra=True)
         self._guarded("finish", lambda run: run.finish(about | final_figures(summary)))
 
+    def leave(self) -> None:
+        self._guarded("finish", lambda run: run.finish({}))
+
     def _guarded(self, doing: str, call: Callable[["_WandbRun"], object], is_extra: bool = False) -> None:
         if self._run is None or doing in self._given_up:
             return
@@ -104,7 +115,7 @@ class WandbTracker:
 class _WandbRun:
     """A run that W&B has open. Anything may raise."""
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
+    def __init__(self, config: Config, run_dir: Path, attempt: int) -> None:
         # Here and not above: the import takes a second, and can fail, on machines that track nothing.
         import wandb
 
@@ -113,19 +124,40 @@ class _WandbRun:
         self.tracking = config.tracking
         self._wandb: Any = wandb
         self._run: Any = self._wandb.init(**_init_arguments(config, run_dir), settings=wandb.Settings(**_SETTINGS))
+        self._run.summary.update({"attempt": attempt})
+        self._before = self._run.step
+        """W&B has what was measured at earlier steps. Offline it is 0: an attempt begins with all of it."""
+        self._logged: dict[str, int] = {}
         self._reward_names = [function.name for function in config.reward.functions]
         # Each log adds its rows to the one table that W&B shows, and uploads only them.
         self._table: Any = self._wandb.Table(columns=samples_columns(self._reward_names), log_mode="INCREMENTAL")
+        if not self._run.resumed:
+            # wandb 0.31 numbers the parts of a table only after it has named the first, `None-…` (`get_entry_name` in
+            # `wandb.sdk.internal.incremental_table_util`). Remove when that is mended.
+            self._table._increment_num = 0
+
+    def catch_up(self, folder: RunFolder) -> None:
+        """Logs what earlier attempts measured and W&B does not have."""
+        for line in folder.read_metrics():
+            self.log(int(line["step"]), {name: value for name, value in line.items() if name != "step"})
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._run.log(dict(metrics), step=step)
+        if self._is_new(step, next(iter(metrics), "")):
+            self._run.log(dict(metrics), step=step)
 
     def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None:
-        if step < self._run.step:
-            return  # a resumed run does steps again that W&B has already
+        if not self._is_new(step, SAMPLES_KEY):
+            return
         for sample in samples:
             self._table.add_data(*samples_row(step, sample, self._reward_names))
         self._run.log({SAMPLES_KEY: self._table}, step=step)
+
+    def _is_new(self, step: int, kind: str) -> bool:
+        """Whether W&B does not have this kind of value of `step`: what it had before a rewind stays as it is."""
+        if step < self._before or step <= self._logged.get(kind, -1):
+            return False
+        self._logged[kind] = step
+        return True
 
     def file_ledger(self, folder: RunFolder, about: Mapping[str, Any], deadline: float) -> None:
         artifact = self._artifact("ledger", about)
@@ -177,13 +209,16 @@ _SETTINGS: dict[str, Any] = {
 
 def _init_arguments(config: Config, run_dir: Path) -> dict[str, Any]:
     """How the run is filed: under the same id each time it is resumed."""
-    tracking = config.tracking
+    return _filing(config.tracking, run_dir) | {"config": dataclasses.asdict(config)}
+
+
+def _filing(tracking: TrackingConfig, run_dir: Path) -> dict[str, Any]:
+    """Where and under which name; the id is kept in the folder."""
     return {
         "project": tracking.project,
         "group": tracking.group or None,
         "name": tracking.name or run_dir.resolve().name,
         "tags": list(tracking.tags),
-        "config": dataclasses.asdict(config),
         "dir": str(run_dir),
         "id": run_id(run_dir),
         "resume": "allow",
@@ -195,6 +230,56 @@ def _warn(doing: str, error: Exception) -> None:
     logger.warning("wandb failed to %s (%s: %s); the run goes on without it", doing, type(error).__name__, error)
 
 
+@dataclasses.dataclass(frozen=True)
+class TrackedReport:
+    """A report that is filed as a run of its own."""
+
+    run_dir: Path
+    tracking: TrackingConfig
+    config: Mapping[str, Any]
+    """The settings it was made with."""
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    """A table, a value a column."""
+    images: Mapping[str, Path]
+    """Files by key."""
+    figures: Mapping[str, Any]
+    """What stands in the run's summary."""
+
+
+def log_report(report: TrackedReport) -> None:
+    """File `report`; under the same id when it is filed again. Never raises."""
+    try:
+        _log_report(report)
+    except Exception as error:
+        _warn("file the report", error)
+
+
+def _log_report(report: TrackedReport) -> None:
+    import wandb as wandb_module
+
+    wandb: Any = wandb_module
+    os.environ.setdefault("WANDB_DATA_DIR", str((report.run_dir / "wandb").resolve()))
+    arguments = _filing(report.tracking, report.run_dir) | {"config": dict(report.config)}
+    run = wandb.init(**arguments, settings=wandb.Settings(**_SETTINGS))
+    table = wandb.Table(columns=list(report.columns), data=[list(row) for row in report.rows])
+    run.log({"report/arms": table, **{key: wandb.Image(str(path)) for key, path in report.images.items()}})
+    run.summary.update(dict(report.figures))
+    run.finish()
+
+
+@contextmanager
+def started_tracker(config: Config, folder: RunFolder, attempt: int) -> Iterator[Tracker]:
+    """The tracker that `config.tracker` names, started. A block that is interrupted closes the attempt."""
+    tracker = make_tracker(config)
+    tracker.start(config, folder, attempt)
+    try:
+        yield tracker
+    except KeyboardInterrupt:
+        tracker.leave()
+        raise
+
+
 def make_tracker(config: Config) -> Tracker:
     """Return the tracker that `config.tracker` names."""
     return WandbTracker() if config.tracker == "wandb" else NullTracker()
@@ -204,7 +289,7 @@ def run_id(run_dir: Path) -> str:
     """Return W&B's id of the run in `run_dir`, made and kept there the first time, so that a resumed run reuses it."""
     path = run_dir / RUN_ID_FILE
     if not path.exists():
-        path.write_text(uuid.uuid4().hex[:8])
+        write_atomically(path, uuid.uuid4().hex[:8])
     return path.read_text().strip()
 
 

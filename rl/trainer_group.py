@@ -1,12 +1,15 @@
 """The trainer as the loop sees it: DeepSpeed ranks in Ray actors behind one `step`.
 
-Every call goes to all ranks at once, because they meet in collectives; the answer is rank 0's.
+Every call goes to all ranks at once, because they meet in collectives; the answer is rank 0's. For the same reason a
+rank that dies, or is silent past its deadline, takes the others with it: TrainerLost. `restart` puts fresh ranks in
+their place, which stand at the initial weights.
 """
 
+import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -15,8 +18,19 @@ from kernels.linear import LinearPlan
 from kernels.process import compute_environment
 from rl.trainer import TrainerRank, TrainerSettings, certified_plan, join_process_group
 from rl.types import StepProof, TrainingBatch
+from rollout.deadlines import Deadlines, model_bytes
+from rollout.pool import ContractMismatch
+from rollout.remote import Patience, ProcessLost, call, gather
 from rollout.types import PolicyVersion
 from rollout.weights import to_arrays
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class TrainerLost(RuntimeError):
+    """A rank died or was silent past its deadline, and the trainer's state went with it."""
 
 
 class TrainerActor:
@@ -61,7 +75,8 @@ class TrainerActor:
 
     def put_weights(self) -> list[Any]:
         """A reference to the weights in Ray's object store, in a list so that Ray hands it on unresolved."""
-        return [ray.put(to_arrays(self.trainer.weights()))] if self._rank == 0 else []
+        weights = self.trainer.weights()
+        return [ray.put(to_arrays(weights))] if self._rank == 0 else []
 
     def save(self, folder: Path) -> None:
         """Nothing; writes the training state."""
@@ -83,71 +98,126 @@ class TrainerActor:
 class TrainerGroup:
     """`trainer.world_size` ranks. `start` before anything else."""
 
-    def __init__(self, settings: TrainerSettings, places: Sequence[Any] = ()):
-        """places: a Ray scheduling strategy for each rank; none leaves it to Ray."""
-        self._settings = settings
-        self._timeout_s = settings.trainer.timeout_s
+    def __init__(
+        self, settings: TrainerSettings, places: Sequence[Any] = (), say: Callable[[str], None] = logger.warning
+    ):
+        """places: a Ray scheduling strategy for each rank; none leaves it to Ray. say: told of ranks that were lost."""
+        self._settings, self._say = settings, say
+        self._deadlines = Deadlines(settings.trainer.timeout_s, model_bytes(settings.model_dir))
         world_size = settings.trainer.world_size
         environment = compute_environment(settings.trainer.threads, world_size)
         environment |= {"DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
-        remote = ray.remote(num_cpus=0, runtime_env={"env_vars": environment})(TrainerActor)
-        strategies = places or ["DEFAULT"] * world_size
-        self._actors = [
-            remote.options(scheduling_strategy=strategy).remote(rank, world_size)
-            for rank, strategy in enumerate(strategies)
-        ]
+        self._remote = ray.remote(num_cpus=0, runtime_env={"env_vars": environment})(TrainerActor)
+        self._places = places or ["DEFAULT"] * world_size
+        self._actors = self._create()
+        self._plan: LinearPlan | None = None
+        self._contract: Contract | None = None
+        self.num_lost = 0
+        """How often ranks were lost so far."""
 
     def certify(self) -> LinearPlan:
         """The certified linear; every rank and every engine uses it."""
-        return self._get([self._actors[0].certify.remote(self._settings)])
+        return self._until_up(self._certify)
 
     def start(self, plan: LinearPlan) -> PolicyVersion:
         """The version of the initial weights, the same on every rank."""
-        address, port = self._get([self._actors[0].rendezvous.remote()])
-        return self._all("start", self._settings, plan, address, port)
+        self._plan, self._contract = plan, None
+        return self._until_up(self._start)
+
+    def restart(self) -> PolicyVersion:
+        """The version of the initial weights, which fresh ranks hold.
+
+        Raises ContractMismatch where they do not run under the contract that the others did.
+        """
+        self._replace()
+        return self._until_up(self._start)
 
     def policy(self) -> PolicyVersion:
         """The version that the ranks hold now."""
-        return self._all("policy")
+        return self._all("saying its policy", self._deadlines.move_s(), "policy")
 
     def contract(self) -> Contract:
         """What the ranks run."""
-        return self._all("contract")
+        assert self._contract is not None, "start() comes first"
+        return self._contract
 
     def step(self, batch: TrainingBatch, learning_rate: float) -> StepProof:
         """Proof of one optimizer step on `batch`. Raises BrokenGuarantee when the batch is not on-policy."""
-        return self._all("step", ray.put(batch), learning_rate)
+        num_read = sum(scored.group.num_tokens for scored in batch.groups)
+        within_s = self._deadlines.train_s(num_read * self._settings.trainer.updates_per_batch)
+        return self._all("training", within_s, "step", ray.put(batch), learning_rate)
 
     def put_weights(self) -> Any:
         """A Ray reference to the weights."""
-        return self._all("put_weights")[0]
+        return self._all("handing over its weights", self._deadlines.move_s(copies=4), "put_weights")[0]
 
     def save(self, folder: Path) -> None:
         """Nothing; writes the training state into `folder`."""
-        self._all("save", folder)
+        self._all("writing a checkpoint", self._deadlines.move_s(copies=16), "save", folder)
 
     def load(self, folder: Path, step: int) -> PolicyVersion:
         """The version held after taking up the state in `folder`."""
-        return self._all("load", folder, step)
+        return self._all("reading a checkpoint", self._deadlines.move_s(copies=16), "load", folder, step)
 
     def save_model(self, folder: Path) -> None:
         """Nothing; writes the weights as a plain Hugging Face checkpoint."""
-        self._all("save_model", folder)
+        self._all("writing the model", self._deadlines.move_s(copies=4), "save_model", folder)
 
     def call(self, function: Any, *args: Any) -> Any:
         """`function(trainer, *args)` on every rank; rank 0's answer."""
-        return self._all("call", function, *args)
+        return self._all("looking inside", self._deadlines.start_s(), "call", function, *args)
 
     def close(self) -> None:
-        """Nothing; ends every rank's process."""
+        """Nothing; ends every rank's process, stopped ones as well."""
         for actor in self._actors:
             ray.kill(actor)
 
-    def _all(self, method: str, *args: Any) -> Any:
-        return self._get([getattr(actor, method).remote(*args) for actor in self._actors])
+    def _create(self) -> list[Any]:
+        return [
+            self._remote.options(scheduling_strategy=place).remote(rank, len(self._places))
+            for rank, place in enumerate(self._places)
+        ]
 
-    def _get(self, pending: list[Any]) -> Any:
+    def _certify(self) -> LinearPlan:
+        within_s = self._deadlines.start_s()
+        return self._ask(self._actors[:1], "certifying its linear", within_s, "certify", self._settings)
+
+    def _start(self) -> PolicyVersion:
+        address, port = self._ask(self._actors[:1], "coming up", self._deadlines.start_s(), "rendezvous")
+        within_s = self._deadlines.start_s()
+        version: PolicyVersion = self._all("coming up", within_s, "start", self._settings, self._plan, address, port)
+        contract: Contract = self._all("saying its contract", self._deadlines.move_s(), "contract")
+        if self._contract and contract != self._contract:
+            parts = "; ".join(self._contract.differences(contract))
+            raise ContractMismatch(f"the trainer came back under another contract: {parts}")
+        self._contract = contract
+        return version
+
+    def _until_up(self, bring_up: Callable[[], T]) -> T:
+        patience = Patience(self._say)
+        while True:
+            try:
+                return bring_up()
+            except TrainerLost as lost:
+                patience.spend(lost)
+                self._replace()
+
+    def _replace(self) -> None:
+        """Nothing; other processes are coming up in the ranks' places."""
+        self.num_lost += 1
+        self.close()
+        self._actors = self._create()
+
+    def _all(self, what: str, within_s: float, method: str, *args: Any) -> Any:
+        """Rank 0's answer, when all have answered."""
+        return self._ask(self._actors, what, within_s, method, *args)
+
+    def _ask(self, actors: Sequence[Any], what: str, within_s: float, method: str, *args: Any) -> Any:
+        calls = [
+            call(f"trainer rank {rank}", what, getattr(actor, method).remote(*args), within_s)
+            for rank, actor in enumerate(actors)
+        ]
         try:
-            return ray.get(pending, timeout=self._timeout_s)[0]
-        except ray.exceptions.GetTimeoutError as error:
-            raise RuntimeError(f"a trainer rank gave no answer for {self._timeout_s:.0f} s") from error
+            return gather(calls)[0]
+        except ProcessLost as lost:
+            raise TrainerLost(str(lost)) from lost

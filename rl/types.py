@@ -124,6 +124,8 @@ class StepRecord:
     weights: str
     off_policy: str = ""
     """What of the step was not on-policy, by choice; empty, and left out of the line, where all of it was."""
+    contract_change: str = ""
+    """In which parts `contract` differs from the step before; empty, and left out of the line, where it does not."""
 
 
 Groups = Sequence[RolloutGroup]

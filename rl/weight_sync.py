@@ -8,10 +8,7 @@ from rollout.types import PolicyVersion
 def publish(trainer: TrainerGroup, pool: RolloutPool, version: PolicyVersion) -> PolicyVersion:
     """`version`, which every engine now holds, by the digest each took of its own weights.
 
-    Raises PolicyMismatch otherwise. The weights lie once in Ray's object store and are read there in place.
+    Raises PolicyMismatch otherwise. The weights lie once in Ray's object store, no longer than this takes, and are read
+    there in place. An engine that has to be replaced before the next step is given them by the trainer again.
     """
-    reference = trainer.put_weights()
-    try:
-        return pool.load_policy(version, reference)
-    finally:
-        del reference  # the store must not hold a second copy until the next step
+    return pool.load_policy(version, trainer.put_weights)

@@ -67,3 +67,8 @@ class RolloutGroup:
     prompt: Prompt
     rollouts: tuple[Rollout, ...]
     policy: PolicyVersion
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of its sequences, the prompt counted in each."""
+        return sum(len(self.prompt.token_ids) + len(rollout.token_ids) for rollout in self.rollouts)

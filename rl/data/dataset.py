@@ -1,6 +1,8 @@
 """All sources together: whose turn it is, which of its questions, and the prompt that comes of it."""
 
 import functools
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -98,6 +100,18 @@ class _Mixture:
         lengths = (Longest(len(self._template.token_ids(question)), question.where) for question in finite)
         return max(lengths, key=lambda longest: longest.num_tokens, default=None)
 
+    @property
+    def digest(self) -> str | None:
+        """sha256 hex over text and columns of all questions of the sources that have an end; None where none has."""
+        finite = [supply.questions for supply in self._supplies if supply.questions is not None]
+        if not finite:
+            return None
+        digest = hashlib.sha256()
+        for question in (question for questions in finite for question in questions):
+            messages = [[message.role, message.content] for message in question.messages]
+            digest.update(json.dumps([messages, _plain(question.columns)], sort_keys=True).encode() + b"\n")
+        return digest.hexdigest()
+
     def _prompt(self, position: int) -> Prompt:
         place, at = self._shares.locate(position)
         epoch, question = self._supplies[place].at(at)
@@ -107,6 +121,15 @@ class _Mixture:
             token_ids=self._template.token_ids(question),
             columns=question.columns,
         )
+
+
+def _plain(value: object) -> object:
+    """`value` as JSON can hold it; of what it cannot, only the type, because an object's text may hold its address."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(child) for child in value]
+    return value if isinstance(value, str | int | float | None) else type(value).__name__
 
 
 def _source(source: SourceConfig, key: str, seed: str) -> Source:

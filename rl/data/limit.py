@@ -18,6 +18,11 @@ class Limited:
         if self.longest is not None:
             self._require_room(self.longest)
 
+    @property
+    def digest(self) -> str | None:
+        """That of the questions, which the limit leaves alone."""
+        return self._data.digest
+
     def batch(self, cursor: int, size: int) -> list[Prompt]:
         """Prompts `cursor` to `cursor + size`. Raises UserError naming the first that does not fit."""
         prompts = self._data.batch(cursor, size)

@@ -100,3 +100,7 @@ class Dataset(Protocol):
     @property
     def longest(self) -> Longest | None:
         """The longest prompt of those sources that have an end; None where none has one."""
+
+    @property
+    def digest(self) -> str | None:
+        """sha256 hex over all questions of those sources that have an end; None where none has one."""

@@ -1,6 +1,8 @@
 import math
 import os
+import signal
 import textwrap
+from concurrent.futures import Future
 
 import pytest
 
@@ -9,7 +11,7 @@ from reward.types import Reward
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup
 
 FUNCTIONS = """
-    import os, sys, time
+    import os, signal, sys, time
 
     class Odd(Exception):
         def __init__(self, a, b):
@@ -28,6 +30,15 @@ FUNCTIONS = """
     def raises_odd(**columns): raise Odd(1, 2)
     def exits(**columns): sys.exit(3)
     def crashes(**columns): os._exit(7)
+    def killed(**columns): os.kill(os.getpid(), signal.SIGKILL)
+    def terminated(completions, **columns):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return [float(os.getpid())] * len(completions)
+    def killed_once(prompts, completions, *, mark, **columns):
+        if not os.path.exists(mark[0]):
+            open(mark[0], "w").close()
+            killed()
+        return length(prompts, completions)
     def hangs(**columns): time.sleep(3600)
     def nan(completions, **columns): return [float("nan")] * len(completions)
     def infinite(completions, **columns): return [float("inf")] * len(completions)
@@ -88,6 +99,7 @@ def test_conversational_functions_get_messages():
         ("raises_odd", "raised Odd: 1"),
         ("exits", "raised SystemExit: 3"),
         ("crashes", "died with exit status 7"),
+        ("killed", "its process was killed"),
         ("hangs", "ran past its limit of 0.5 s"),
         ("nan", "returned nan for completion 0"),
         ("infinite", "returned inf for completion 0"),
@@ -101,6 +113,33 @@ def test_failing_function_is_named_with_its_prompt_and_cause(name, message):
     scorer = rubric("length", name, time_limit_s=0.5 if name == "hangs" else 30.0)
     with scorer, pytest.raises(RewardError, match=expected):
         scorer.score([group("a", "b", index=5)])
+
+
+def test_a_sigterm_to_every_process_of_a_run_does_not_reach_the_workers():
+    with rubric("terminated") as scorer:
+        first, second = (values(scorer.score([group("a")])) for _ in range(2))
+    assert first == second, "one process scored both"
+
+
+def test_a_worker_that_is_killed_from_outside_changes_no_reward(tmp_path):
+    groups = [group("a", "bb", index=i, mark=str(tmp_path / f"{i}")) for i in range(2)]
+    with rubric("killed_once", num_workers=2) as scorer:
+        assert values(scorer.score(groups)) == [[1.0, 2.0], [1.0, 2.0]]
+
+
+def test_workers_killed_between_two_batches_are_replaced():
+    with rubric("process") as scorer:
+        [[reward]] = scorer.score([group("a")])
+        os.kill(int(reward.value), signal.SIGKILL)
+        [[another]] = scorer.score([group("a")])
+    assert another.value != reward.value
+
+
+def test_workers_that_give_no_answer_are_given_up(monkeypatch):
+    monkeypatch.setattr("reward.rubric.START_S", 0.0)
+    monkeypatch.setattr("pebble.ProcessPool.schedule", lambda *args, **options: Future())
+    with rubric("length", time_limit_s=0.01) as scorer, pytest.raises(RewardError, match="gave no answer"):
+        scorer.score([group("a")])
 
 
 def test_first_failing_prompt_is_the_one_named():

@@ -62,12 +62,19 @@ def test_bf16_halves_weights_and_forms_the_gradients_of_a_pass_once_more(tiny):
     assert found["gradients"] == (2 + 4 + 12) * PARAMETERS
 
 
-def test_ranks_share_the_state_and_receive_all_subtotals(tiny):
+def test_ranks_share_the_state_and_receive_a_slice_of_every_subtotal(tiny):
     estimate = estimate_memory(make_config(world_size=2), tiny)
     found = parts(estimate, 0)
     assert estimate.processes[0].count == 2
     assert found["master weights and moments"] == 6 * PARAMETERS
-    assert found["gradients"] == (4 + 8 + 16) * PARAMETERS
+    assert found["gradients"] == (4 + 8 + 4) * PARAMETERS
+    assert "weights at rest" not in found
+
+
+def test_stage_3_keeps_a_share_of_the_weights_besides_those_of_a_pass(tiny):
+    found = parts(estimate_memory(make_config("bfloat16", world_size=2, zero_stage=3), tiny), 0)
+    assert found["weights"] == 2 * PARAMETERS
+    assert found["weights at rest"] == PARAMETERS
 
 
 def test_a_reference_model_is_counted_where_the_algorithm_asks_for_one(tiny):

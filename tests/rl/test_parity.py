@@ -20,7 +20,7 @@ def trainer_logprobs(trainer, batch, max_rows: int) -> list[float]:
     from kernels.logprobs import projected_logprobs
 
     head, values = trainer._model.get_output_embeddings(), []
-    with torch.no_grad():
+    with torch.no_grad(), trainer.ready_to_compute():
         for mb in micro_batches(batch.groups, max_rows):
             hidden = seam.hidden_states(trainer._model, mb.token_ids, mb.layout)[mb.predicting_rows]
             scored = projected_logprobs(hidden, head.weight, head.packed, mb.targets, batch.temperature)

@@ -68,6 +68,35 @@ def test_without_a_terminal_every_step_is_a_line_and_a_phase_is_named_once() -> 
     assert len(lines) == 6
 
 
+def test_what_is_out_of_the_ordinary_is_a_line_each_time() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream)
+    for _ in range(2):
+        progress.note("rollout actor 1 was lost")
+    assert stream.getvalue().splitlines() == ["rollout actor 1 was lost"] * 2
+
+
+def test_a_terminal_keeps_what_is_out_of_the_ordinary_above_the_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with Progress(stream) as progress:
+        progress.start(40, "tiny")
+        progress.note("rollout actor 1 was lost")
+        progress.phase("sampling")
+    shown = stream.getvalue()
+    assert shown.rindex("rollout actor 1 was lost") < shown.rindex("tiny · sampling")
+
+
+def test_steps_that_are_done_again_are_counted_once() -> None:
+    progress = Progress(io.StringIO())
+    progress.start(40, "tiny")
+    progress.step(VIEW)
+    progress.step(replace(VIEW, step=13))
+    progress.back_to(12)
+    progress.step(replace(VIEW, step=13))
+    assert [view.step for view in progress._views] == [12, 13]
+
+
 def test_a_phase_after_the_last_step_is_named_again() -> None:
     stream = io.StringIO()
     progress = Progress(stream)
@@ -110,3 +139,14 @@ def test_a_pipe_gets_plain_lines_even_where_colour_is_forced(monkeypatch: pytest
         progress.start(40, "demo")
         progress.step(VIEW)
     assert "\x1b" not in stream.getvalue()
+
+
+def test_a_notice_is_a_line_or_stays_in_the_display() -> None:
+    stream, terminal = io.StringIO(), Terminal()
+    for progress in (Progress(stream), Progress(terminal, live=True)):
+        with progress:
+            progress.start(40, "tiny")
+            progress.notice("stopping after this step")
+            progress.phase("training")
+    assert stream.getvalue().splitlines() == ["tiny", "stopping after this step", "training"]
+    assert "tiny · stopping after this step" in terminal.getvalue()

@@ -1,8 +1,14 @@
+import ctypes
+import re
+import signal
 import socket
+import sys
+from pathlib import Path
 
 import pytest
+import ray
 
-from rl.cluster import running_cluster
+from rl.cluster import ray_cluster, running_cluster
 from rl.errors import UserError
 
 
@@ -49,3 +55,43 @@ def test_a_named_cluster_goes_before_a_recorded_one(tmp_path, port) -> None:
 def test_a_named_cluster_that_does_not_answer_is_an_error(tmp_path) -> None:
     with pytest.raises(UserError, match="does not answer"):
         running_cluster(environ(tmp_path, RAY_ADDRESS=f"127.0.0.1:{closed_port()}"))
+
+
+@pytest.fixture
+def received(monkeypatch):
+    """The signals that this process received as its own, with a `ray.init` that takes SIGTERM as the real one does."""
+    signals: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    monkeypatch.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number)))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    yield signals
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_ray_does_not_keep_sigterm(received) -> None:
+    with ray_cluster():
+        signal.raise_signal(signal.SIGTERM)
+    assert received == [signal.SIGTERM]
+
+
+def test_ray_does_not_leave_sigterm_to_the_kernel(received, monkeypatch) -> None:
+    monkeypatch.setattr(ray, "shutdown", lambda: ctypes.CDLL(None).signal(signal.SIGTERM, 0))
+    with ray_cluster():
+        pass
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path("/proc/self/status").read_text())
+    assert int(caught, 16) >> (signal.SIGTERM - 1) & 1
+
+
+def test_a_sigterm_while_ray_starts_is_handed_on(received, monkeypatch) -> None:
+    take_it = ray.init
+
+    def init(**_) -> None:
+        take_it()
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(SystemExit), ray_cluster():
+        pytest.fail("Ray is not up")
+    assert received == [signal.SIGTERM]

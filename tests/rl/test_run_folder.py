@@ -100,8 +100,9 @@ def test_a_folder_of_a_run_that_did_no_step_starts_over(tmp_path: Path) -> None:
     folder = created(tmp_path)
     folder.append_metrics(0, {"evaluation/accuracy": 0.1})
     folder.ledger_path.write_text('{"cut sho')
+    folder.contract_path.write_text("{}")
     folder.create()
-    assert not folder.metrics_path.exists()
+    assert not folder.metrics_path.exists() and not folder.contract_path.exists()
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
@@ -157,3 +158,13 @@ def test_a_disk_that_fills_up_while_writing_names_the_file(tmp_path: Path) -> No
     folder.metrics_path.symlink_to("/dev/full")
     with pytest.raises(UserError, match="no space left to write .*metrics.jsonl"):
         folder.append_metrics(1, {"train/loss": 0.5})
+
+
+def test_attempts_are_numbered_and_say_where_they_went_on(tmp_path: Path) -> None:
+    folder = created(tmp_path)
+    assert [folder.begin_attempt(step) for step in (0, 7)] == [1, 2]
+    with folder.attempts_path.open("a") as file:
+        file.write('{"attempt": 3, "from')
+    assert folder.begin_attempt(7) == 3
+    lines = [json.loads(line) for line in folder.attempts_path.read_text().splitlines()]
+    assert [(line["attempt"], line["from_step"]) for line in lines] == [(1, 0), (2, 7), (3, 7)]

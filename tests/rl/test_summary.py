@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.summary import Accuracy, RunSummary, render_summary
+from rl.summary import Accuracy, RunSummary, render_stopped, render_summary
 
 
 def summary(before: Accuracy | None, after: Accuracy | None) -> RunSummary:
@@ -54,3 +54,10 @@ def test_a_run_without_held_out_problems_says_nothing_of_them() -> None:
     text = render_summary(summary(None, None))
     assert "accuracy" not in text and "gain" not in text and text.startswith("steps")
     assert "gain" not in render_summary(summary(Accuracy(1, 2), None))
+
+
+def test_a_stopped_run_says_the_command_that_goes_on() -> None:
+    assert render_stopped(Path("runs/demo"), 12, 40) == (
+        "stopped after step 12 of 40; go on with: zerokl resume runs/demo"
+    )
+    assert render_stopped(Path("my run"), 0, 40).endswith("zerokl resume 'my run'")

@@ -71,7 +71,7 @@ def test_one_weight_bit_on_one_engine(stack: Stack) -> None:
 def test_weights_that_did_not_arrive(stack: Stack) -> None:
     wrong = dataclasses.replace(stack.trainer.policy(), digest="0" * 64)
     with pytest.raises(PolicyMismatch, match="rollout actor 0"):
-        stack.pool.load_policy(wrong, stack.trainer.put_weights())
+        stack.pool.load_policy(wrong, stack.trainer.put_weights)
     stack.publish()
 
 

@@ -13,8 +13,9 @@ import pytest
 from reward.rubric import RewardConfig, RewardFunctionConfig
 from rl.config import Config, ModelConfig, TrackingConfig
 from rl.records import SampleRollout
+from rl.run_folder import RunFolder
 from rl.summary import Accuracy, RunSummary
-from rl.tracking import NullTracker, WandbTracker, make_tracker, run_id, wandb_mode
+from rl.tracking import NullTracker, WandbTracker, make_tracker, run_id, started_tracker, wandb_mode
 
 SAMPLE = SampleRollout("best", "train/0/1", "1 + 1 =", "2", 0.9, {"right": 1.0}, 0.5, 3, False)
 IDENTITY = {"final_hash": "f00d", "contract": "c0de", "steps": 3, "off_policy": ""}
@@ -79,6 +80,7 @@ class FakeRun:
     def __init__(self, fail_at: str, offline: bool) -> None:
         self.fail_at, self.offline = fail_at, offline
         self.step = 0
+        self.resumed = False
         self.calls: list[Any] = []
         self.artifacts: dict[str, FakeArtifact] = {}
         self.summary: dict[str, Any] = {}
@@ -133,10 +135,16 @@ def install(monkeypatch: pytest.MonkeyPatch, fail_at: str = "", offline: bool = 
     return wandb
 
 
+def start(run_dir: Path, attempt: int = 1, **changes: Any) -> WandbTracker:
+    tracker = WandbTracker()
+    tracker.start(config(**changes), RunFolder(run_dir), attempt)
+    return tracker
+
+
 def play(run_dir: Path, **tracking: Any) -> None:
     """A run of three steps; samples are shown at the first and the last."""
     tracker = WandbTracker()
-    tracker.start(config(tracking=TrackingConfig(**tracking)), run_dir)
+    tracker.start(config(tracking=TrackingConfig(**tracking)), RunFolder(run_dir), 1)
     for step in (1, 2, 3):
         tracker.log(step, {"train/loss": 0.5})
         if step != 2:
@@ -237,6 +245,7 @@ def test_the_summary_says_what_came_of_the_run(tmp_path: Path, monkeypatch: pyte
     wandb = install(monkeypatch)
     play(tmp_path)
     assert wandb.run.summary == IDENTITY | {
+        "attempt": 1,
         "num_tokens": 20,
         "tokens_per_s": 5.0,
         "num_compared": 20,
@@ -251,7 +260,7 @@ def test_a_run_is_filed_as_the_config_says_and_lies_in_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wandb = install(monkeypatch)
-    WandbTracker().start(config(seed=7, tracking=TrackingConfig(project="p", group="g", tags=["t"])), tmp_path)
+    start(tmp_path, seed=7, tracking=TrackingConfig(project="p", group="g", tags=["t"]))
     given = wandb.init_arguments
     assert (given["project"], given["group"], given["tags"]) == ("p", "g", ["t"])
     assert (given["dir"], given["name"]) == (str(tmp_path), tmp_path.name)
@@ -263,19 +272,93 @@ def test_a_run_is_filed_as_the_config_says_and_lies_in_its_folder(
 def test_a_data_folder_that_the_user_chose_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     monkeypatch.setenv("WANDB_DATA_DIR", "/chosen")
-    WandbTracker().start(config(), tmp_path)
+    start(tmp_path)
     assert os.environ["WANDB_DATA_DIR"] == "/chosen"
 
 
 def test_a_resumed_run_has_the_same_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = install(monkeypatch)
-    WandbTracker().start(config(), tmp_path)
+    start(tmp_path)
     first = wandb.init_arguments["id"]
-    WandbTracker().start(config(), tmp_path)
+    start(tmp_path)
     assert wandb.init_arguments["id"] == first == (tmp_path / "wandb_run_id").read_text()
     assert wandb.init_arguments["resume"] == "allow"
     (tmp_path / "other").mkdir()
     assert run_id(tmp_path / "other") != first
+
+
+def measured(run_dir: Path, *steps: int) -> RunFolder:
+    """The folder of a run whose metrics have a line for each of `steps`."""
+    folder = RunFolder(run_dir)
+    for step in steps:
+        folder.append_metrics(step, {"train/loss": step / 2, "run/attempt": 1})
+    return folder
+
+
+def losses(wandb: FakeWandb) -> list[tuple[int, float]]:
+    return [(step, values["train/loss"]) for step, values in wandb.run.calls]
+
+
+def test_an_offline_attempt_begins_with_all_that_earlier_ones_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = install(monkeypatch)
+    measured(tmp_path, 1, 2)
+    start(tmp_path, attempt=2).log(3, {"train/loss": 1.5, "run/attempt": 2})
+    assert losses(wandb) == [(1, 0.5), (2, 1.0), (3, 1.5)]
+    assert [values["run/attempt"] for _, values in wandb.run.calls] == [1, 1, 2]
+
+
+def test_online_only_what_wandb_lacks_is_caught_up_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch, offline=False)
+    wandb.run.resumed, wandb.run.step = True, 2
+    measured(tmp_path, 1, 2, 3)
+    start(tmp_path, attempt=2)
+    assert losses(wandb) == [(2, 1.0), (3, 1.5)]
+
+
+def test_steps_that_wandb_has_already_keep_their_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch, offline=False)
+    wandb.run.resumed, wandb.run.step = True, 5
+    tracker = start(measured(tmp_path, 1, 2).path, attempt=2)
+    for step in (3, 4, 5):
+        tracker.log(step, {"train/loss": -1.0})
+    assert losses(wandb) == [(5, -1.0)]
+
+
+def test_steps_done_again_within_an_attempt_keep_their_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    tracker = start(tmp_path)
+    for step, loss in ((1, 0.1), (2, 0.2), (1, 0.3), (2, 0.4), (3, 0.5)):
+        tracker.log(step, {"train/loss": loss})
+        tracker.log_samples(step, [SAMPLE])
+    assert [(step, call["train/loss"]) for step, call in wandb.run.calls if "train/loss" in call] == [
+        (1, 0.1),
+        (2, 0.2),
+        (3, 0.5),
+    ]
+    assert wandb.run.calls[-1] == (3, {"rollout/samples": [row(1), row(2), row(3)]})
+
+
+def test_two_kinds_of_values_of_a_step_are_both_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    tracker = start(tmp_path)
+    tracker.log(1, {"held_out/accuracy": 0.5})
+    tracker.log(1, {"train/loss": 0.1})
+    assert wandb.run.calls == [(1, {"held_out/accuracy": 0.5}), (1, {"train/loss": 0.1})]
+
+
+def test_the_attempt_is_in_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    start(tmp_path, attempt=3)
+    assert wandb.run.summary == {"attempt": 3}
+
+
+def test_an_interrupted_attempt_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    with pytest.raises(KeyboardInterrupt), started_tracker(config(), RunFolder(tmp_path), 2):
+        raise KeyboardInterrupt
+    assert (wandb.run.calls, wandb.run.summary) == (["finish"], {"attempt": 2})
 
 
 @pytest.mark.parametrize("fail_at", ["start", "log", "log samples", "file the ledger", "file the model", "finish"])
@@ -382,5 +465,6 @@ def test_wandb_itself_takes_a_whole_run(
     tables = [json.loads(path.read_text()) for path in sorted((folder / "files/media/table/rollout").iterdir())]
     assert [table["data"] for table in tables] == [[row(1)], [row(3)]], "each upload holds the rows of its step"
     (written,) = folder.glob("*.wandb")
+    assert b"None-" not in written.read_bytes(), "the parts of the table are numbered from 0"
     for part in ("ledger.jsonl", "part/w.safetensors", "config.json", "f00d", "c0de"):
         assert part.encode() in written.read_bytes(), part

@@ -78,7 +78,8 @@ def test_logprobs_are_those_of_a_plain_hugging_face_forward(done, workplace: Pat
 def test_the_same_config_gives_the_same_hash_whatever_runs_it(done, workplace: Path) -> None:
     other = zerokl(
         "train", CONFIG, "run.dir=other", "rollout.num_actors=2", "rollout.max_num_seqs=3",
-        "rollout.max_num_batched_tokens=64", "rollout.prefix_caching=false", "checkpoint.every=2", cwd=workplace,
+        "rollout.max_num_batched_tokens=64", "rollout.prefix_caching=false", "checkpoint.every=2",
+        "trainer.world_size=2", "trainer.zero_stage=3", cwd=workplace,
     )  # fmt: skip
     assert final_hash(other) == final_hash(done)
 
@@ -105,17 +106,40 @@ def test_another_seed_gives_another_hash(done, workplace: Path) -> None:
     assert final_hash(other) != ledger(workplace / "run")[0]["hash"]
 
 
-def test_a_killed_run_resumes_to_the_same_hash(done, workplace: Path) -> None:
-    run = workplace / "killed"
-    command = [sys.executable, "-m", "rl", "train", str(CONFIG), "run.dir=killed"]
-    process = subprocess.Popen(command, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not (run / "checkpoints" / "step_000001" / "checkpoint.json").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert final_hash(zerokl("resume", "killed", cwd=workplace)) == final_hash(done)
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """`zerokl *arguments`, running in a process group of its own, as a terminal's foreground job does."""
+    command = [sys.executable, "-m", "rl", *arguments]
+    return subprocess.Popen(
+        command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def test_a_stopped_run_goes_on_to_the_same_hash_even_if_its_newest_checkpoint_is_lost(done, workplace: Path) -> None:
+    run = workplace / "stopped"
+    training = start("train", str(CONFIG), "run.dir=stopped", cwd=workplace)
+    while not (run / "ledger.jsonl").exists() or len(ledger(run)) < 2:
+        assert training.poll() is None
+        time.sleep(0.005)
+    os.killpg(training.pid, signal.SIGINT)  # as Ctrl-C does: Ray's processes get it too
+    out, err = training.communicate(timeout=240)
+    assert training.returncode == 0, err
+    assert "stopping after this step; press Ctrl-C again to leave at once" in err
+    step = len(ledger(run))
+    stopped = f"stopped after step {step} of 3; go on with: zerokl resume stopped\n"
+    assert out == stopped and not (run / "model").exists()
+
+    starting = start("resume", "stopped", cwd=workplace)
+    assert starting.stderr is not None
+    assert any("starting Ray" in line for line in starting.stderr)
+    starting.terminate()
+    out, err = starting.communicate(timeout=240)
+    assert (starting.returncode, out) == (0, stopped), err
+
+    state = run / "checkpoints" / f"step_{step:06d}" / "trainer.safetensors"
+    os.truncate(state, state.stat().st_size - 1)
+    resumed = zerokl("resume", "stopped", cwd=workplace)
+    assert f"checkpoint step_{step:06d} is corrupt: {state.relative_to(workplace)} has " in resumed.stderr
+    assert final_hash(resumed) == final_hash(done)
 
 
 def test_a_finished_run_resumes_to_its_own_hash_and_is_not_overwritten(done, workplace: Path) -> None:

@@ -143,3 +143,14 @@ def test_wrong_numbers_are_refused(load, data, message):
 def test_wrong_sources_are_refused_before_any_is_read(load):
     with pytest.raises(UserError, match="data.sources.0.weight must be a number above 0, got 0"):
         load(SourceConfig(jsonl="absent.jsonl", weight=0))
+
+
+def test_the_digest_knows_every_question_that_comes_to_an_end(load, write_jsonl):
+    rows = [{"question": f"{i} + 1", "answer": str(i + 1), "level": {"digits": [1]}} for i in range(20)]
+    changed = [*rows[:-1], rows[-1] | {"level": {"digits": [2]}}]
+
+    def digest(rows, name):
+        return load(SourceConfig(jsonl=str(write_jsonl(rows, name)), prompt="question"), num_held_out=0).train.digest
+
+    assert digest(rows, "a.jsonl") == digest(rows, "b.jsonl") != digest(changed, "c.jsonl")
+    assert load(GYM).train.digest is None
