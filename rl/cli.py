@@ -66,7 +66,7 @@ def verify(
 ) -> None:
     """Replays a run and compares every field of its ledger; exit status 3 names the first difference."""
     with _reported():
-        from rl.verify import Span, verify_run
+        from rl.verification.verify import Span, verify_run
 
         print(verify_run(run_dir, Span(first, last), overrides or [], allow_contract_change), flush=True)
 
@@ -75,7 +75,7 @@ def verify(
 def diff(run_a: RunDirA, run_b: RunDirB) -> None:
     """Says where two runs part, first step, field and place; exit status 3 if they do."""
     with _reported():
-        from rl.diff import diff_runs
+        from rl.verification.diff import diff_runs
 
         report = diff_runs(run_a, run_b)
         print(report.text, flush=True)
@@ -102,8 +102,8 @@ def evaluate(
 ) -> None:
     """Measures a checkpoint on held-out questions: accuracy and pass@k with intervals, on the engine of training."""
     with _reported():
-        from rl.eval_run import evaluate_checkpoint
-        from rl.eval_settings import EvalOptions, settle
+        from rl.evaluation.run import evaluate_checkpoint
+        from rl.evaluation.settings import EvalOptions, settle
 
         options = EvalOptions(
             model=model,

@@ -8,7 +8,7 @@ from rl.batching import cut_into_shards
 from rl.checkpoint import Position, save_checkpoint
 from rl.clock import Clock
 from rl.collect import collect
-from rl.evaluate import accuracy_metrics, evaluate, recorded_accuracy
+from rl.evaluation.held_out import accuracy_metrics, evaluate, recorded_accuracy
 from rl.records import sample_rollouts, samples_due, step_metrics, step_record, step_view
 from rl.run import Session, save_model
 from rl.schedule import learning_rate

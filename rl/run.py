@@ -13,10 +13,11 @@ from rl import weight_sync
 from rl.algorithms import Algorithm, make_algorithm
 from rl.checkpoint import Position, last_checkpoint
 from rl.config import Config, load_config, save_config
-from rl.contract_parts import computed_parts, declared_parts
+from rl.contract.free_keys import FREE_KEYS, KEPT_KEYS, require_free
+from rl.contract.parts import computed_parts, declared_parts
+from rl.contract.recorded import Contracts, Terms
 from rl.data import Dataset, source_names
 from rl.durable import naming, publish_folder
-from rl.elastic import FREE_KEYS, KEPT_KEYS, require_free
 from rl.errors import UserError, bad_input
 from rl.inputs import read_inputs
 from rl.interrupt import Stop
@@ -27,7 +28,6 @@ from rl.processes import Processes, processes
 from rl.progress import Progress
 from rl.proof import require_same_policy
 from rl.recovery import Recovery
-from rl.run_contract import Contracts, Terms
 from rl.run_folder import RunFolder
 from rl.tracking import Tracker, started_tracker
 from rl.trainer_group import TrainerGroup

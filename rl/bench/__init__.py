@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BENCHMARKS = ("invariance", "ledger", "step", "unique")
+BENCHMARKS = ("invariance", "step", "unique", "ledger", "power")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rl.compare.results import ArmSamples
-from rl.passk import Estimate, mean_over_questions, pass_at_k
+from rl.evaluation.passk import Estimate, mean_over_questions, pass_at_k
 from rl.sample.folder import QuestionSamples
 
 SINGLE_SHOT = ("greedy", "temperature")

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from rl.passk import BOOTSTRAP_SEED, CONFIDENCE, MIN_DIFFERENT, NUM_RESAMPLES
+from rl.evaluation.passk import BOOTSTRAP_SEED, CONFIDENCE, MIN_DIFFERENT, NUM_RESAMPLES
 
 _BATCH = 250
 """Resamples in memory at once."""

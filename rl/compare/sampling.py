@@ -10,7 +10,7 @@ from rl.compare.jobs import Job
 from rl.compare.models import checkpoint
 from rl.config import ModelConfig, RunConfig
 from rl.errors import bad_input
-from rl.eval_progress import EvalProgress
+from rl.evaluation.progress import EvalProgress
 from rl.sample.config import SampleConfig, render_sample_config
 from rl.sample.folder import SampleFolder
 

@@ -15,7 +15,7 @@ from rl.clock import Clock
 from rl.cluster import ray_cluster
 from rl.data import load_held_out
 from rl.errors import UserError, bad_input
-from rl.eval_progress import EvalProgress
+from rl.evaluation.progress import EvalProgress
 from rl.sample.config import SampleConfig, method_of, render_sample_config
 from rl.sample.engines import Engines, engines
 from rl.sample.folder import Candidate, ChunkEffort, QuestionSamples, SampleFolder

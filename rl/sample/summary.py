@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from rl.passk import mean_over_questions, pass_at_k
+from rl.evaluation.passk import mean_over_questions, pass_at_k
 from rl.sample.config import SampleConfig
 from rl.sample.folder import QuestionSamples, SampleFolder
 

@@ -20,7 +20,7 @@ from .table import show, write_json
 
 CONFIG = Path(__file__).with_name("few_questions.yaml")
 NUM_QUESTIONS = 14
-FAULTS_PER_RUN = 5
+FAULTS_PER_RUN = 3
 SHAPES = (
     ("rollout.num_actors=2", "trainer.world_size=1"),
     ("rollout.num_actors=1", "trainer.world_size=2"),

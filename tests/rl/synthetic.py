@@ -13,12 +13,12 @@ from kernels.digest import weights_digest
 from reward.types import Reward
 from rl.checkpoint import MANIFEST, STATE_FILE, Position, save_checkpoint
 from rl.config import load_config, save_config
+from rl.contract.recorded import Contracts, RunContract, write_contracts
 from rl.ledger import GENESIS, Ledger, canonical_json
 from rl.records import step_record
-from rl.run_contract import Contracts, RunContract, write_contracts
 from rl.run_folder import RunFolder
 from rl.types import ScoredGroup, Shard, StepProof, TrainingBatch
-from rl.weight_places import Parameter
+from rl.verification.weight_places import Parameter
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup
 
 from .commands import CONFIG

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from rl.compare.measures import Arm, ArmFigures, default_ks
-from rl.passk import wilson_interval
+from rl.evaluation.passk import wilson_interval
 from rl.sample.folder import Candidate, QuestionSamples
 
 from .arms import candidate, question, samples

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from rl.compare.paired import paired_differences
-from rl.passk import BOOTSTRAP_SEED
+from rl.evaluation.passk import BOOTSTRAP_SEED
 
 RNG = np.random.default_rng(7)
 EASY = RNG.integers(0, 9, 60) / 8

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rl.checkpoint import STATE_FILE
-from rl.difference import Difference
 from rl.run_folder import RunFolder
-from rl.stored_rollouts import StoredRollout, read_rollouts
-from rl.weight_places import Parameter, first_weight_difference
+from rl.verification.difference import Difference
+from rl.verification.stored_rollouts import StoredRollout, read_rollouts
+from rl.verification.weight_places import Parameter, first_weight_difference
 
 _IN_ROLLOUTS = {
     "prompts": ("prompt_id", "prompt_token_ids"),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.source_digest import code_of, own_sources, source_digest
+from rl.contract.sources import code_of, own_sources, source_digest
 
 CODE = "def score(x):\n    return x + 1\n"
 

@@ -2,7 +2,7 @@ import pytest
 
 from rl.config import Config
 from rl.config_keys import hint_at
-from rl.elastic import FREE_KEYS, KEPT_KEYS, require_free
+from rl.contract.free_keys import FREE_KEYS, KEPT_KEYS, require_free
 from rl.errors import ConfigError
 
 

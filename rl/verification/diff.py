@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl.difference import OF_CONTRACT, Difference, first_difference
+from rl.contract.recorded import RunContract, read_contracts
 from rl.errors import UserError
 from rl.ledger import read_ledger
-from rl.places import Side, place_of
-from rl.run_contract import RunContract, read_contracts
 from rl.run_folder import RunFolder
-from rl.weight_places import run_parameters
+from rl.verification.difference import OF_CONTRACT, Difference, first_difference
+from rl.verification.places import Side, place_of
+from rl.verification.weight_places import run_parameters
 
 INDENT = "  "
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from reward.types import Reward
-from rl.eval_report import EvalReport, QuestionResult, question_result, render_report, report_json
-from rl.eval_settings import EvalOptions, settle
-from rl.passk import pass_at_k, wilson_interval
+from rl.evaluation.passk import pass_at_k, wilson_interval
+from rl.evaluation.report import EvalReport, QuestionResult, question_result, render_report, report_json
+from rl.evaluation.settings import EvalOptions, settle
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup
 
 SETTINGS = settle(EvalOptions("tiny:llama", task="chain_sum", num_prompts=3, num_samples=4, dtype="float32"))

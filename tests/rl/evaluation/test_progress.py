@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from rl.eval_progress import EvalProgress
+from rl.evaluation.progress import EvalProgress
 
 
 class Terminal(io.StringIO):

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from rl.checkpoint import STATE_FILE
-from rl.diff import diff_runs
 from rl.errors import UserError
 from rl.ledger import LedgerError, read_ledger
 from rl.run_folder import RunFolder
+from rl.verification.diff import diff_runs
 
-from .synthetic import edit_rollout, flip_bit, make_run, rehash, sha
+from ..synthetic import edit_rollout, flip_bit, make_run, rehash, sha
 
 
 @pytest.fixture(autouse=True)

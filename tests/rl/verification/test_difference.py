@@ -1,7 +1,7 @@
 import dataclasses
 
-from rl.difference import FLOW, OF_CONTRACT, compare_records, first_difference
 from rl.types import StepRecord
+from rl.verification.difference import FLOW, OF_CONTRACT, compare_records, first_difference
 
 RECORD = {name: "same" for name in FLOW} | {"step": 4}
 

@@ -29,9 +29,9 @@ from reward.rubric import RewardFunctionConfig
 from rl.algorithms import Algorithm
 from rl.checkpoint import file_digest
 from rl.config import Config
+from rl.contract.sources import code_of, own_sources
 from rl.data import SourceConfig, sources_of
 from rl.inputs import Inputs
-from rl.source_digest import code_of, own_sources
 from rollout.types import PolicyVersion
 
 SOURCES = (

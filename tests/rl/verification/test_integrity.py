@@ -5,13 +5,13 @@ import pytest
 
 from kernels.digest import weights_digest
 from rl.checkpoint import STATE_FILE
-from rl.integrity import Model, Tampered, model_findings, require_intact
+from rl.contract.recorded import Contracts, RunContract, read_contracts
 from rl.ledger import LedgerError, read_ledger
-from rl.run_contract import Contracts, RunContract, read_contracts
 from rl.run_folder import RunFolder
-from rl.weight_places import Parameter
+from rl.verification.integrity import Model, Tampered, model_findings, require_intact
+from rl.verification.weight_places import Parameter
 
-from .synthetic import PARAMETERS, edit_rollout, flip_bit, make_run, rehash, sign_again
+from ..synthetic import PARAMETERS, edit_rollout, flip_bit, make_run, rehash, sign_again
 
 MODEL = Model(PARAMETERS, "float32")
 

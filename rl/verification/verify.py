@@ -1,6 +1,6 @@
 """`zerokl verify`: a run is replayed and every field of its ledger compared.
 
-    the folder holds together (rl.integrity)
+    the folder holds together (rl.verification.integrity)
       └── from the nearest checkpoint, in a folder of its own: the loop's own step, and compare
             └── a record differs: stop, and look for the place in rollouts and weights
 
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from rl.checkpoint import STATE_FILE, Position, complete_checkpoints, verified_position
 from rl.config import Config, load_config
-from rl.diff import describe
-from rl.difference import OF_CONTRACT, Difference, compare_records
+from rl.contract.free_keys import FREE_KEYS, require_free
+from rl.contract.recorded import ALLOW_CHANGE, ContractChanged, Contracts, recorded_contracts
 from rl.durable import write_atomically
-from rl.elastic import FREE_KEYS, require_free
 from rl.errors import BrokenGuarantee, UserError
-from rl.integrity import Model, require_intact
 from rl.ledger import canonical_json, read_ledger
-from rl.places import IN_WEIGHTS, Side, rollout_difference
-from rl.run_contract import ALLOW_CHANGE, ContractChanged, Contracts, recorded_contracts
 from rl.run_folder import RunFolder
-from rl.stored_rollouts import read_rollouts
-from rl.weight_places import run_parameters
+from rl.verification.diff import describe
+from rl.verification.difference import OF_CONTRACT, Difference, compare_records
+from rl.verification.integrity import Model, require_intact
+from rl.verification.places import IN_WEIGHTS, Side, rollout_difference
+from rl.verification.stored_rollouts import read_rollouts
+from rl.verification.weight_places import run_parameters
 
 if TYPE_CHECKING:
     from rl.run import Session

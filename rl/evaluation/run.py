@@ -15,9 +15,9 @@ from rl.cluster import ray_cluster
 from rl.data import load_held_out
 from rl.durable import write_atomically
 from rl.errors import UserError, bad_input
-from rl.eval_progress import EvalProgress
-from rl.eval_report import EvalReport, QuestionResult, question_result, render_report, report_json
-from rl.eval_settings import EvalSettings
+from rl.evaluation.progress import EvalProgress
+from rl.evaluation.report import EvalReport, QuestionResult, question_result, render_report, report_json
+from rl.evaluation.settings import EvalSettings
 from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, stop_token_ids
 from rl.policy_pool import policy_pool
 from rollout.pool import RolloutPool

@@ -1,7 +1,7 @@
 """The contract of a run: everything that decides its bits, in readable parts and under one digest.
 
 `kernels.contract` is what trainer and engines compute with. This is that and all the rest: code, versions, seed, data,
-rewards, algorithm, optimizer, initial weights (`rl.contract_parts`). A run's folder holds it as `contract.json`, every
+rewards, algorithm, optimizer, initial weights (`rl.contract.parts`). A run's folder holds it as `contract.json`, every
 ledger record its digest.
 
     resume, verify ── read what is recorded ── the same as here? ── yes: go on

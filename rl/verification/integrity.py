@@ -7,7 +7,7 @@
             └─ model             has the weights that a step ended with
 
 Whoever rewrites a record and all that follow it, or swaps rollouts together with their record, is not found here but by
-a replay (`rl.verify`).
+a replay (`rl.verification.verify`).
 """
 
 import itertools
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from rl.checkpoint import MANIFEST, STATE_FILE, Position, complete_checkpoints, verified_position
-from rl.difference import FLOW
+from rl.contract.recorded import Contracts
 from rl.errors import BrokenGuarantee
-from rl.run_contract import Contracts
 from rl.run_folder import RunFolder
-from rl.stored_rollouts import ledger_fields, read_rollouts
-from rl.weight_places import Parameter, policy_digest
+from rl.verification.difference import FLOW
+from rl.verification.stored_rollouts import ledger_fields, read_rollouts
+from rl.verification.weight_places import Parameter, policy_digest
 
 Record = Mapping[str, Any]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 """Where the packages below lie."""
 OWN = ("kernels", "rollout", "reward", "rl")
 _INSTALLED = frozenset(("site-packages", "dist-packages"))

@@ -14,12 +14,12 @@ from kernels.linear import LinearPlan
 from kernels.logprobs import LogitTransform
 from rl.algorithms import make_algorithm
 from rl.config import load_config
-from rl.contract_parts import computed_parts, declared_parts
+from rl.contract.parts import computed_parts, declared_parts
+from rl.contract.recorded import RunContract
 from rl.inputs import read_inputs
-from rl.run_contract import RunContract
 from rollout.types import PolicyVersion
 
-from .commands import CONFIG
+from ..commands import CONFIG
 
 Declared = Callable[..., RunContract]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rl.errors import ConfigError, UserError
-from rl.eval_settings import EvalOptions, settle
+from rl.evaluation.settings import EvalOptions, settle
 
 CONFIG = """
 seed: 3

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from rl import verify
 from rl.checkpoint import STATE_FILE
 from rl.config import load_config
+from rl.contract.recorded import ContractChanged, Contracts, RunContract, read_contracts, write_contracts
 from rl.errors import ConfigError, UserError
-from rl.integrity import Tampered
 from rl.ledger import read_ledger
-from rl.run_contract import ContractChanged, Contracts, RunContract, read_contracts, write_contracts
 from rl.run_folder import RunFolder
-from rl.stored_rollouts import ledger_fields, read_rollouts
-from rl.verify import Diverged, Span, Task, compare_step, nearest_checkpoint, prepare, verify_run
+from rl.verification import verify
+from rl.verification.integrity import Tampered
+from rl.verification.stored_rollouts import ledger_fields, read_rollouts
+from rl.verification.verify import Diverged, Span, Task, compare_step, nearest_checkpoint, prepare, verify_run
 
-from .commands import final_hash, ledger, zerokl
-from .synthetic import PARAMETERS, edit_rollout, flip_bit, make_run, rehash, sha, state_writer
+from ..commands import final_hash, ledger, zerokl
+from ..synthetic import PARAMETERS, edit_rollout, flip_bit, make_run, rehash, sha, state_writer
 
 
 @pytest.fixture

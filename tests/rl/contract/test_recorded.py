@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from rl.contract.recorded import ContractChanged, Contracts, RunContract, Terms, read_contracts, write_contracts
 from rl.errors import BrokenGuarantee
-from rl.run_contract import ContractChanged, Contracts, RunContract, Terms, read_contracts, write_contracts
 from rl.run_folder import RunFolder
 
 PARTS = {"seed": 0, "versions": {"torch": "2.13.0"}, "sampling": {"stop_token_ids": [2]}, "algorithm": {"params": {}}}

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from kernels.digest import weights_digest
-from rl.weight_places import Parameter, first_weight_difference, model_parameters, policy_digest
+from rl.verification.weight_places import Parameter, first_weight_difference, model_parameters, policy_digest
 
 PARAMETERS = [Parameter("embed", (2, 2)), Parameter("layer.weight", (5,)), Parameter("norm", (1,))]
 

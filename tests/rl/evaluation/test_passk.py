@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from rl.passk import MIN_DIFFERENT, estimate_pass_at_k, mean_over_questions, pass_at_k, wilson_interval
+from rl.evaluation.passk import MIN_DIFFERENT, estimate_pass_at_k, mean_over_questions, pass_at_k, wilson_interval
 
 
 def by_product(n: int, c: int, k: int) -> float:

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from reward.types import Reward
-from rl.eval_settings import EvalSettings
-from rl.passk import Estimate, estimate_pass_at_k
+from rl.evaluation.passk import Estimate, estimate_pass_at_k
+from rl.evaluation.settings import EvalSettings
 from rl.types import CORRECT
 from rollout.types import RolloutGroup
 

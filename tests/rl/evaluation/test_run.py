@@ -11,9 +11,9 @@ import pytest
 from reward.rubric import RewardConfig, RewardFunctionConfig
 from reward.types import Reward
 from rl.errors import UserError
-from rl.eval_report import report_json
-from rl.eval_run import Prepared, evaluate_checkpoint, measure, prepare, sample_and_grade
-from rl.eval_settings import EvalOptions, EvalSettings, settle
+from rl.evaluation.report import report_json
+from rl.evaluation.run import Prepared, evaluate_checkpoint, measure, prepare, sample_and_grade
+from rl.evaluation.settings import EvalOptions, EvalSettings, settle
 from rl.models import load_tokenizer
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup, SamplingParams
 

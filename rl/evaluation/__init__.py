@@ -1,0 +1,1 @@
+"""Held-out accuracy within a run, and `zerokl eval`: how good a checkpoint is."""
