@@ -1,13 +1,13 @@
 # make setup   .venv/ with the locked packages        make demo   the main job
 # make test    the whole test suite                   make lint   ruff and mypy
-# make chaos   runs under faults, and the matrix      make soak   300 steps, watched for leaks
+# make chaos   faults, the matrix, and the soak       make soak   300 steps, watched for leaks
 
 PYTHON ?= python3.11
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-UV := $(BIN)/python -m uv --quiet pip install --python $(BIN)/python
+UV := $(BIN)/python -m uv --quiet pip install --compile-bytecode --python $(BIN)/python
 DONE := .venv/.installed
 
 .PHONY: setup demo test chaos soak lint clean
@@ -54,6 +54,7 @@ SEED ?= 0
 chaos: setup
 	@$(BIN)/python -m tests.chaos faults --faults $(FAULTS) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos matrix
+	@$(BIN)/python -m tests.chaos soak
 
 soak: setup
 	@$(BIN)/python -m tests.chaos soak

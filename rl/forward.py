@@ -20,6 +20,7 @@ from rl.types import ScoredGroup
 from rollout.deadlines import Deadlines, model_bytes
 from rollout.remote import answer, call
 from rollout.types import PolicyVersion, RolloutGroup
+from rollout.weights import to_arrays
 
 LEAST_S = 300.0
 """What every call may take, see `rollout/deadlines.py`."""
@@ -38,18 +39,27 @@ class ForwardPass:
         self._deadlines = Deadlines(LEAST_S)
         self._actor = ray.remote(num_cpus=0, runtime_env={"env_vars": variables})(_ForwardActor).remote()
 
-    def load(self, model_dir: Path, dtype: str, max_model_len: int | None = None) -> tuple[LinearPlan, Any]:
-        """The certified linear and the model's config. Raises ValueError for a model that the seams do not cover."""
+    def load(
+        self, model_dir: Path, dtype: str, max_model_len: int | None = None, plan: LinearPlan | None = None
+    ) -> tuple[LinearPlan, Any]:
+        """The certified linear and the model's config. Raises ValueError for a model that the seams do not cover.
+
+        plan: certified for the model already; None certifies it first.
+        """
         self._deadlines = Deadlines(LEAST_S, model_bytes(model_dir))
         loaded: tuple[LinearPlan, Any] = self._ask(
-            self._deadlines.start_s(), "load", str(model_dir.resolve()), dtype, max_model_len
+            self._deadlines.start_s(), "load", str(model_dir.resolve()), dtype, max_model_len, plan
         )
         return loaded
 
-    def put_weights(self) -> tuple[PolicyVersion, Any]:
-        """The version of the weights, and a Ray reference to them."""
-        policy, weights = self._ask(self._deadlines.move_s(copies=4), "put_weights")
-        return policy, weights[0]
+    def policy(self) -> PolicyVersion:
+        """The version of the weights."""
+        policy: PolicyVersion = self._ask(self._deadlines.move_s(copies=4), "policy")
+        return policy
+
+    def put_weights(self) -> Any:
+        """A Ray reference to the weights."""
+        return self._ask(self._deadlines.move_s(copies=4), "put_weights")[0]
 
     def logprobs(
         self, groups: Sequence[RolloutGroup], temperature: float = 1.0, max_rows: int = MAX_ROWS
@@ -72,17 +82,22 @@ class ForwardPass:
 
 
 class _ForwardActor:
-    def load(self, model_dir: str, dtype: str, max_model_len: int | None) -> tuple[LinearPlan, Any]:
+    def load(
+        self, model_dir: str, dtype: str, max_model_len: int | None, plan: LinearPlan | None
+    ) -> tuple[LinearPlan, Any]:
         import transformers
 
-        plan = certified_plan(model_dir, dtype, max_model_len)
+        plan = plan or certified_plan(model_dir, dtype, max_model_len)
         self._model = transformers.AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype)).eval()
         seam.install(self._model, plan)
         return plan, self._model.config
 
-    def put_weights(self) -> tuple[PolicyVersion, list[Any]]:
-        policy, weights = policy_of(self._model)
-        return policy, [ray.put(weights)]  # in a list, so that Ray hands the reference on unresolved
+    def policy(self) -> PolicyVersion:
+        return policy_of(self._model)[0]
+
+    def put_weights(self) -> list[Any]:
+        weights = {name: parameter.data for name, parameter in self._model.named_parameters()}
+        return [ray.put(to_arrays(weights))]  # in a list, so that Ray hands the reference on unresolved
 
     def logprobs(self, groups: Sequence[RolloutGroup], temperature: float, max_rows: int) -> list[GroupLogprobs]:
         found: dict[tuple[str, int], tuple[float, ...]] = {}

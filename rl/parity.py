@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from kernels.linear import LinearPlan
 from rl.forward import ForwardPass
 from rollout.config import RolloutConfig
 from rollout.engine import VLLMEngine
@@ -46,15 +47,16 @@ class ParityReport:
     seconds: float
 
 
-def check_parity(model_dir: Path, dtype: str) -> ParityReport:
+def check_parity(model_dir: Path, dtype: str, plan: LinearPlan | None = None) -> ParityReport:
     """Compares the engine with the trainer's forward pass on random prompts; starts Ray where it is not up.
 
-    dtype: `float32` or `bfloat16`. Raises ValueError with the reasons for a model that the seams do not cover.
+    dtype: `float32` or `bfloat16`; plan: the certified linear, None certifies it first. Raises ValueError with the
+    reasons for a model that the seams do not cover.
     """
     from rl.cluster import ray_cluster
 
     with ray_cluster(), ParityChecker() as checker:
-        return checker.check(model_dir, dtype)
+        return checker.check(model_dir, dtype, plan)
 
 
 class ParityChecker:
@@ -71,13 +73,12 @@ class ParityChecker:
         self._pool.close()
         self._forward.close()
 
-    def check(self, model_dir: Path, dtype: str) -> ParityReport:
-        """The report on one checkpoint. Raises ValueError for a model that the seams do not cover."""
+    def check(self, model_dir: Path, dtype: str, plan: LinearPlan | None = None) -> ParityReport:
+        """The report on one checkpoint, as `check_parity` gives it."""
         started = time.perf_counter()
-        plan, config = self._forward.load(model_dir, dtype, SQUEEZED.max_model_len)
+        plan, config = self._forward.load(model_dir, dtype, SQUEEZED.max_model_len, plan)
         self._pool.start(str(model_dir.resolve()), dtype, plan)
-        policy, _ = self._forward.put_weights()
-        self._pool.load_policy(policy, lambda: self._forward.put_weights()[1])
+        self._pool.load_policy(self._forward.policy(), self._forward.put_weights)
         compared = [c for args in self._rollouts(config.vocab_size) for c in self._compare(*args)]
         mismatched = [c for c in compared if not c.is_equal]
         return ParityReport(

@@ -99,10 +99,10 @@ def _examine_exactness(model: "Model", dtype: str, max_model_len: int | None) ->
     from rl.doctor.exactness import certification_finding, other_dtype_finding, parity_finding
 
     yield "the linear layers, at many row counts, positions and threads"
-    certified = certification_finding(model, dtype, max_model_len)
+    certified, plan = certification_finding(model, dtype, max_model_len)
     yield certified
-    if certified.verdict is Verdict.MEND:
+    if plan is None:
         return
     yield other_dtype_finding(model, dtype)
     yield "engine and trainer, bit by bit"
-    yield parity_finding(model, dtype)
+    yield parity_finding(model, dtype, plan)

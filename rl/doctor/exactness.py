@@ -16,8 +16,8 @@ SPOT_ROWS = (*range(1, 18), 33, 64)
 REPORT_IT = "this machine is not covered: please report the lines above with the model's name"
 
 
-def certification_finding(model: Model, dtype: str, max_model_len: int | None) -> Finding:
-    """A finding on the linear layers in the dtype of a run, tried as a run tries them.
+def certification_finding(model: Model, dtype: str, max_model_len: int | None) -> tuple[Finding, "LinearPlan | None"]:
+    """A finding on the linear layers in the dtype of a run, tried as a run tries them, and the plan that holds.
 
     max_model_len: the longest sequence there will be; None is the model's own limit.
     """
@@ -29,8 +29,8 @@ def certification_finding(model: Model, dtype: str, max_model_len: int | None) -
     try:
         plan = certified_plan(str(model.folder), dtype, max_model_len)
     except CertificationError as error:
-        return refused(subject, str(error), OTHER_MODEL)
-    return Finding(subject, _in_words(plan, len(linear_shapes(model.skeleton)), ROW_COUNTS))
+        return refused(subject, str(error), OTHER_MODEL), None
+    return Finding(subject, _in_words(plan, len(linear_shapes(model.skeleton)), ROW_COUNTS)), plan
 
 
 def other_dtype_finding(model: Model, dtype: str) -> Finding:
@@ -52,8 +52,11 @@ def other_dtype_finding(model: Model, dtype: str) -> Finding:
     return Finding(subject, _in_words(plan, len(shapes), SPOT_ROWS))
 
 
-def parity_finding(model: Model, dtype: str) -> Finding:
-    """A finding on the engine against the trainer's forward pass: every log-probability in all bits."""
+def parity_finding(model: Model, dtype: str, plan: "LinearPlan") -> Finding:
+    """A finding on the engine against the trainer's forward pass: every log-probability in all bits.
+
+    plan: the certified linear.
+    """
     from ray.exceptions import RayError
 
     from rl.errors import root_cause
@@ -61,7 +64,7 @@ def parity_finding(model: Model, dtype: str) -> Finding:
 
     subject = f"parity, {dtype}"
     try:
-        report = check_parity(model.folder, dtype)
+        report = check_parity(model.folder, dtype, plan)
     except (ValueError, RuntimeError, OSError, RayError) as error:
         return mend(subject, str(root_cause(error)), OTHER_MODEL)
     found = f"{report.num_mismatched:,} of {report.num_tokens:,} log-probabilities differ, after {report.seconds:.0f} s"

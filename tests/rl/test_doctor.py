@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import rl.doctor
+from kernels.linear import LinearPlan
 from rl.cli import app
 from rl.doctor import (
     Finding,
@@ -20,7 +21,7 @@ from rl.doctor import (
     resources,
     versions,
 )
-from rl.doctor.finding import mend, refused, warn
+from rl.doctor.finding import Verdict, mend, refused, warn
 from rl.doctor.report import Report
 from rl.errors import UserError
 
@@ -60,9 +61,14 @@ def bad(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         for name in functions:
             answer = (lambda *args, name=name: iter([check(name)])) if name.startswith("check_") else None
             monkeypatch.setattr(module, name, answer or (lambda *args, name=name: check(name)))
+    monkeypatch.setattr(exactness, "certification_finding", lambda *args: _certified(check("certification_finding")))
     there = model.Model("m", Path("m"), SimpleNamespace())
     monkeypatch.setattr(model, "read_model", lambda path, seed: (there, Finding(f"model {path}", "good")))
     return names
+
+
+def _certified(finding: Finding) -> tuple[Finding, LinearPlan | None]:
+    return finding, None if finding.verdict is Verdict.MEND else LinearPlan("aten", 8)
 
 
 @pytest.fixture
@@ -154,7 +160,7 @@ def test_the_dtype_is_the_one_asked_for_or_the_configs(
     asked: str, configured: str, dtype: str, bad: set[str], config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rl.models.has_fast_bfloat16", lambda: False)
-    monkeypatch.setattr(exactness, "parity_finding", lambda model, dtype: Finding(f"parity {dtype}", ""))
+    monkeypatch.setattr(exactness, "parity_finding", lambda model, dtype, plan: Finding(f"parity {dtype}", ""))
     config_path.write_text(f"model: {{path: mine}}\ntrainer: {{dtype: {configured}}}\n")
     assert subjects(examine(config_path, None, asked))[-1] == f"parity {dtype}"
 

@@ -88,7 +88,8 @@ def certified(monkeypatch: pytest.MonkeyPatch, plan: LinearPlan | Exception) -> 
 
 def test_the_first_plan_that_holds_is_named_with_what_was_tried(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = certified(monkeypatch, LinearPlan("onednn", 1))
-    finding = certification_finding(model, "float32", 64)
+    finding, plan = certification_finding(model, "float32", 64)
+    assert plan == LinearPlan("onednn", 1)
     assert asked == [(str(model.folder), "float32", 64)]
     assert (finding.subject, finding.verdict) == ("linear, float32", Verdict.OK)
     # 128 x 64, 64 x 64 and 64 x 128: some of its layers have the same
@@ -100,16 +101,18 @@ def test_the_first_plan_that_holds_is_named_with_what_was_tried(model: Model, mo
 
 def test_plans_that_were_passed_over_are_counted(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     certified(monkeypatch, LinearPlan("aten", 8))
-    found = certification_finding(model, "float32", None).found
+    found = certification_finding(model, "float32", None)[0].found
     assert found.startswith("aten in multiples of 8 rows keeps") and found.endswith("; 2 faster do not")
 
 
+PLAN = LinearPlan("aten", 8)
 FAILED = CertificationError("no linear implementation is batch-invariant; set trainer.dtype to float32")
 
 
 def test_a_dtype_without_a_plan_has_to_be_mended(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     certified(monkeypatch, FAILED)
-    finding = certification_finding(model, "bfloat16", None)
+    finding, plan = certification_finding(model, "bfloat16", None)
+    assert plan is None
     assert (finding.verdict, finding.remedy) == (Verdict.MEND, "set trainer.dtype to float32")
 
 
@@ -140,8 +143,8 @@ def parity(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_a_comparison_without_a_difference_is_well(model: Model, parity: ModuleType) -> None:
     asked = []
     parity.check_parity = lambda *args: asked.append(args) or ParityReport(1168, 0, ())  # type: ignore[attr-defined]
-    finding = parity_finding(model, "bfloat16")
-    assert asked == [(model.folder, "bfloat16")]
+    finding = parity_finding(model, "bfloat16", PLAN)
+    assert asked == [(model.folder, "bfloat16", PLAN)]
     assert (finding.subject, finding.verdict) == ("parity, bfloat16", Verdict.OK)
     assert finding.found == "0 of 1,168 log-probabilities differ, after 3 s"
 
@@ -151,7 +154,7 @@ def test_a_comparison_without_a_difference_is_well(model: Model, parity: ModuleT
 )
 def test_a_difference_or_a_problem_has_to_be_mended(report: ParityReport, model: Model, parity: ModuleType) -> None:
     parity.check_parity = lambda *args: report  # type: ignore[attr-defined]
-    finding = parity_finding(model, "float32")
+    finding = parity_finding(model, "float32", PLAN)
     assert finding.verdict is Verdict.MEND
     assert finding.found.endswith(f"; {report.problems[0]}")
 
@@ -163,5 +166,5 @@ def test_the_error_of_a_worker_is_told_in_its_own_words(model: Model, parity: Mo
         raise RayTaskError("start", "a long traceback", ValueError("its heads have 48 elements"))
 
     parity.check_parity = fail  # type: ignore[attr-defined]
-    finding = parity_finding(model, "float32")
+    finding = parity_finding(model, "float32", PLAN)
     assert (finding.verdict, finding.found) == (Verdict.MEND, "its heads have 48 elements")
