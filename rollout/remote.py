@@ -73,9 +73,8 @@ def gather(calls: Sequence[Call]) -> list[Any]:
     waiting = dict(enumerate(calls))
     while waiting:
         done = settled(list(waiting.values()))
-        silent = [c for c in done if not _is_ready(c)]
-        if silent:
-            raise _silent(silent)
+        if not all(map(_is_ready, done)):
+            raise _silent([c for c in waiting.values() if not _is_ready(c)])
         for index in [i for i, c in waiting.items() if c in done]:
             try:
                 answers[index] = answer(waiting.pop(index))

@@ -1,6 +1,7 @@
 """Shared by the tests that run real vLLM, Ray and DeepSpeed on a tiny model."""
 
 import dataclasses
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from rl.types import ScoredGroup, TrainingBatch
 from rollout.config import RolloutConfig
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, RolloutGroup, SamplingParams
+
+
+def pytest_configure() -> None:
+    # In the background of a script Ctrl-C is ignored, and every process started here would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
