@@ -124,7 +124,7 @@ class Patience:
         if self._num_lost > MAX_RESTARTS:
             raise TooManyLosses(
                 f"{lost}; that was loss {self._num_lost} in a row, so it is given up. A machine that is short of "
-                "memory kills processes; Ray's logs (/tmp/ray/session_latest/logs) say more"
+                "memory kills processes; Ray's logs say more"
             ) from lost
         self._say(f"{lost}; restarting, {self._num_lost} of {MAX_RESTARTS}")
         time.sleep(2.0 ** (self._num_lost - 1))

@@ -12,10 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from rl.evaluation.passk import BOOTSTRAP_SEED, CONFIDENCE, MIN_DIFFERENT, NUM_RESAMPLES
-
-_BATCH = 250
-"""Resamples in memory at once."""
+from rl.evaluation.passk import CONFIDENCE, MIN_DIFFERENT, bootstrap_mean
 
 
 @dataclass(frozen=True)
@@ -70,21 +67,8 @@ def _can_be_resampled(row: np.ndarray) -> bool:
 def _bootstrap(rows: Sequence[np.ndarray]) -> list[Difference]:
     if not rows:
         return []
-    # Here and not above: importing scipy.stats takes longer than most commands.
-    from scipy.stats import bootstrap
-
     data = np.stack(rows)
-    interval = bootstrap(
-        (data,),
-        np.mean,
-        axis=-1,
-        n_resamples=NUM_RESAMPLES,
-        batch=_BATCH,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        rng=np.random.default_rng(BOOTSTRAP_SEED),
-    ).confidence_interval
-    found = zip(data.mean(axis=-1), interval.low, interval.high, strict=True)
+    found = zip(data.mean(axis=-1), *bootstrap_mean(data), strict=True)
     return [Difference(float(value), float(low), float(high), "bca") for value, low, high in found]
 
 

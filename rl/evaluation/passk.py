@@ -16,7 +16,7 @@ NUM_RESAMPLES = 10_000
 BOOTSTRAP_SEED = 0
 MIN_DIFFERENT = 10
 """Questions that must differ from the most frequent value before resampling says how far the mean moves."""
-_BATCH = 1000
+_BATCH = 250
 """Resamples in memory at once."""
 
 
@@ -72,19 +72,30 @@ def mean_over_questions(values: Sequence[float]) -> Estimate:
     mean = float(data.mean())
     if not _can_be_resampled(data):
         return Estimate(mean, *wilson_interval(mean, len(data)), "wilson")
+    low, high = bootstrap_mean(data)
+    return Estimate(mean, float(low), float(high), "bca")
+
+
+def bootstrap_mean(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of the mean of each row of questions, by the same resamples of them for all rows.
+
+    rows: (..., questions) float64; returns two arrays of the shape in front. The bias-corrected and accelerated
+    bootstrap (Efron 1987), 10,000 resamples under a fixed seed.
+    """
     # Here and not above: importing scipy.stats takes longer than most commands.
     from scipy.stats import bootstrap
 
     interval = bootstrap(
-        (data,),
+        (rows,),
         np.mean,
+        axis=-1,
         n_resamples=NUM_RESAMPLES,
         batch=_BATCH,
         confidence_level=CONFIDENCE,
         method="BCa",
         rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval
-    return Estimate(mean, float(interval.low), float(interval.high), "bca")
+    return interval.low, interval.high
 
 
 def wilson_interval(share: float, num_trials: int) -> tuple[float, float]:

@@ -40,16 +40,17 @@ def engines(
 
     Raises UserError for models that are not there, are not alike, or cannot be exact.
     """
-    with ExitStack() as stack, bad_input():
-        model_dir = resolve_model(model, MODEL_CACHE, seed=seed).resolve()
-        base_dir = resolve_model(base_model or model, MODEL_CACHE, seed=seed).resolve()
-        tokenizer = load_tokenizer(model_dir)
-        _require_same_tokens(tokenizer, base_dir)
-        dtype = resolved_dtype(dtype)
-        base = ForwardPass()
-        stack.callback(base.close)
-        base.load(base_dir, dtype, rollout.max_model_len)
-        pool = stack.enter_context(policy_pool(model_dir, dtype, rollout, seed, timeout_s))
+    with ExitStack() as stack:
+        with bad_input():
+            model_dir = resolve_model(model, MODEL_CACHE, seed=seed).resolve()
+            base_dir = resolve_model(base_model or model, MODEL_CACHE, seed=seed).resolve()
+            tokenizer = load_tokenizer(model_dir)
+            _require_same_tokens(tokenizer, base_dir)
+            dtype = resolved_dtype(dtype)
+            base = ForwardPass()
+            stack.callback(base.close)
+            base.load(base_dir, dtype, rollout.max_model_len)
+            pool = stack.enter_context(policy_pool(model_dir, dtype, rollout, seed, timeout_s))
         yield Engines(pool, base, tokenizer, stop_token_ids(model_dir, tokenizer), rollout.max_model_len)
 
 

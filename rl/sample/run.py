@@ -38,10 +38,9 @@ def sample(config: SampleConfig) -> dict[str, object]:
         rubric.warm_up()
         with bad_input():
             folder.open(render_sample_config(config))
-            cluster = ray_cluster()
         progress.phase("starting Ray and vLLM")
         with (
-            cluster,
+            ray_cluster(),
             engines(
                 config.model.path, config.base_model, config.dtype, config.rollout, config.seed, config.timeout_s
             ) as up,
@@ -58,7 +57,7 @@ def sample_into(
         num_done = folder.open(render_sample_config(config))
         prompts = read_questions(config, up)
     progress.phase("sampling")
-    for chunk in _chunks(prompts[num_done:], method, config):
+    for chunk in _chunks(prompts[num_done:], config):
         clock = Clock()
         result = method.search.search(_tasks(chunk, method), _tools(up, rubric, config.seed))
         clock.lap("sample")
@@ -84,7 +83,7 @@ def read_questions(config: SampleConfig, up: Engines) -> list[Prompt]:
     return prompts
 
 
-def _chunks(prompts: Sequence[Prompt], method: Method, config: SampleConfig) -> Iterator[list[Prompt]]:
+def _chunks(prompts: Sequence[Prompt], config: SampleConfig) -> Iterator[list[Prompt]]:
     """Questions that fill the engines once; at most a share of all, so that the time left can be told."""
     filling = config.rollout.max_num_seqs * config.rollout.num_actors // config.num_samples
     size = max(config.rollout.num_actors, min(filling, math.ceil(config.num_questions / MIN_CHUNKS)))
