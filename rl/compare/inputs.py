@@ -6,9 +6,9 @@ from typing import Any
 
 from rl.compare.config import CompareConfig, TaskConfig
 from rl.compare.models import checkpoint
-from rl.data import load_held_out
 from rl.errors import UserError
 from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, stop_token_ids
+from rl.sample.questions import read_questions
 
 
 def require_inputs(config: CompareConfig) -> None:
@@ -49,10 +49,8 @@ def _tokenizer(model: str, seed: int) -> Any:
 
 
 def _require_questions(task: TaskConfig, tokenizer: Any, config: CompareConfig) -> None:
-    prompts = load_held_out(task.data, tokenizer, config.seed).batch(0, task.num_questions)
-    longest, room = max(len(prompt.token_ids) for prompt in prompts), config.rollout.max_model_len
-    if longest + task.max_new_tokens > room:
-        raise UserError(
-            f"task {task.name}: the longest question has {longest} tokens, which with max_new_tokens="
-            f"{task.max_new_tokens} is more than rollout.max_model_len={room}; raise that or lower max_new_tokens"
-        )
+    room = config.rollout.max_model_len
+    try:
+        read_questions(task.data, tokenizer, config.seed, task.num_questions, task.max_new_tokens, room)
+    except UserError as error:
+        raise UserError(f"task {task.name}: {error}") from error

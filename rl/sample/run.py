@@ -7,19 +7,21 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reward.answers import read_answer
 from reward.rubric import Rubric
 from reward.types import Reward
 from rl.clock import Clock
 from rl.cluster import ray_cluster
-from rl.data import load_held_out
-from rl.errors import UserError, bad_input
+from rl.errors import bad_input
 from rl.evaluation.progress import EvalProgress
+from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, stop_token_ids
 from rl.sample.config import SampleConfig, method_of, render_sample_config
 from rl.sample.engines import Engines, engines
 from rl.sample.folder import Candidate, ChunkEffort, QuestionSamples, SampleFolder
 from rl.sample.methods import Method, completions_of
+from rl.sample.questions import read_questions
 from rl.sample.summary import summarize
 from rl.types import CORRECT
 from rollout.search.types import Outcome, Scorer, SearchResult, Task, Tools
@@ -38,6 +40,7 @@ def sample(config: SampleConfig) -> dict[str, object]:
         rubric.warm_up()
         with bad_input():
             folder.open(render_sample_config(config))
+            _require_inputs(config)
         progress.phase("starting Ray and vLLM")
         with (
             ray_cluster(),
@@ -55,7 +58,7 @@ def sample_into(
     method = method_of(config)
     with bad_input():
         num_done = folder.open(render_sample_config(config))
-        prompts = read_questions(config, up)
+        prompts = _questions(config, up.tokenizer, up.max_model_len)
     progress.phase("sampling")
     for chunk in _chunks(prompts[num_done:], config):
         clock = Clock()
@@ -71,16 +74,18 @@ def sample_into(
     return summary
 
 
-def read_questions(config: SampleConfig, up: Engines) -> list[Prompt]:
-    """The questions. Raises UserError for one that leaves no room for a completion."""
-    prompts = load_held_out(config.data, up.tokenizer, config.seed).batch(0, config.num_questions)
-    longest = max(len(prompt.token_ids) for prompt in prompts)
-    if longest + config.max_new_tokens > up.max_model_len:
-        raise UserError(
-            f"the longest question has {longest} tokens, which with max_new_tokens={config.max_new_tokens} is more "
-            f"than rollout.max_model_len={up.max_model_len}; raise that or lower max_new_tokens"
-        )
-    return prompts
+def _require_inputs(config: SampleConfig) -> None:
+    """Nothing; raises ValueError for a model or questions that cannot be had, before an engine starts."""
+    model_dir = resolve_model(config.model.path, MODEL_CACHE, seed=config.seed)
+    tokenizer = load_tokenizer(model_dir)
+    stop_token_ids(model_dir, tokenizer)
+    _questions(config, tokenizer, config.rollout.max_model_len)
+
+
+def _questions(config: SampleConfig, tokenizer: Any, max_model_len: int) -> list[Prompt]:
+    return read_questions(
+        config.data, tokenizer, config.seed, config.num_questions, config.max_new_tokens, max_model_len
+    )
 
 
 def _chunks(prompts: Sequence[Prompt], config: SampleConfig) -> Iterator[list[Prompt]]:
