@@ -14,8 +14,8 @@ from kernels import seam
 from kernels.linear import LinearPlan
 from kernels.process import compute_environment
 from rl.batching import micro_batches
+from rl.canonical_model import certified_plan, load_canonical
 from rl.policy_pool import policy_of
-from rl.trainer import certified_plan
 from rl.types import ScoredGroup
 from rollout.deadlines import Deadlines, model_bytes
 from rollout.remote import answer, call
@@ -85,11 +85,8 @@ class _ForwardActor:
     def load(
         self, model_dir: str, dtype: str, max_model_len: int | None, plan: LinearPlan | None
     ) -> tuple[LinearPlan, Any]:
-        import transformers
-
         plan = plan or certified_plan(model_dir, dtype, max_model_len)
-        self._model = transformers.AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype)).eval()
-        seam.install(self._model, plan)
+        self._model = load_canonical(model_dir, dtype, plan)
         return plan, self._model.config
 
     def policy(self) -> PolicyVersion:

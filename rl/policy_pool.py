@@ -17,7 +17,7 @@ from kernels.contract import Contract
 from kernels.digest import weights_digest
 from kernels.linear import LinearPlan
 from kernels.process import compute_environment
-from rl.trainer import certified_plan
+from rl.canonical_model import certified_plan
 from rollout.config import RolloutConfig
 from rollout.deadlines import Deadlines, model_bytes
 from rollout.pool import ContractMismatch, RolloutPool

@@ -22,7 +22,6 @@ import torch
 
 from kernels import seam
 from kernels.attention import BLOCK_SIZE, attention_isa
-from kernels.certify import certify_linear
 from kernels.contract import Contract, build_contract
 from kernels.coverage import head_size, logit_transform
 from kernels.digest import combined_digest, weights_digest
@@ -30,6 +29,7 @@ from kernels.linear import LinearPlan
 from kernels.logprobs import TokenLogprobs
 from rl.algorithms import Algorithm
 from rl.batching import MicroBatch, micro_batches
+from rl.canonical_model import keep_only_layer_inputs, load_canonical
 from rl.config import OptimizerConfig, TrainerConfig
 from rl.durable import naming
 from rl.gradient import TreeSum, clip_factor
@@ -75,20 +75,6 @@ class _Pass:
         self.timings_s[name] = self.timings_s.get(name, 0.0) + time.perf_counter() - start
 
 
-def certified_plan(model_dir: str, dtype: str, max_model_len: int | None = None) -> LinearPlan:
-    """The linear implementation that is certified on this machine for the model's shapes.
-
-    Raises ValueError for a model that cannot be exact with sequences of up to `max_model_len` tokens.
-    """
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(model_dir)
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
-    seam.refuse_uncovered(model, max_model_len)
-    return certify_linear(seam.linear_shapes(model), getattr(torch, dtype))
-
-
 @dataclass(frozen=True)
 class _Update:
     """One optimizer step and the pass over the batch that led to it."""
@@ -106,15 +92,17 @@ class TrainerRank:
     def __init__(self, settings: TrainerSettings, plan: LinearPlan):
         self._settings, self._plan = settings, plan
         self._dtype = getattr(torch, settings.dtype)
-        model = _load_model(settings, plan)
+        model = load_canonical(settings.model_dir, settings.dtype, plan)
         seam.unpack(model)
         self._zero = start_zero(model, self._dtype, settings.trainer.zero_stage, settings.optimizer)
         self._reduction = Reduction(self._zero.num_elements)
         self._padding = torch.zeros(self._reduction.num_padded - self._zero.num_elements, device=self._zero.device)
         self._model = self._zero.model
         if settings.trainer.gradient_checkpointing:
-            _checkpoint_activations(self._model)
-        self._reference = _load_model(settings, plan) if settings.algorithm.needs_reference else None
+            keep_only_layer_inputs(self._model)
+        self._reference = (
+            load_canonical(settings.model_dir, settings.dtype, plan) if settings.algorithm.needs_reference else None
+        )
         self.policy = self._current_policy(0)
 
     def contract(self) -> Contract:
@@ -304,27 +292,6 @@ class TrainerRank:
             off_policy=_off_policy(self._settings.exact, len(updates)),
             timings_s=_summed([update.progress.timings_s for update in updates]),
         )
-
-
-def _load_model(settings: TrainerSettings, plan: LinearPlan) -> Any:
-    """The checkpoint under the canonical ops. Dropout is off: it would make the trainer another policy."""
-    import transformers
-
-    dtype = getattr(torch, settings.dtype)
-    model = transformers.AutoModelForCausalLM.from_pretrained(settings.model_dir, dtype=dtype).eval()
-    seam.install(model, plan)
-    return model
-
-
-def _checkpoint_activations(model: Any) -> None:
-    """Nothing; the backward pass then computes each layer again instead of keeping what it computed.
-
-    transformers does that in training mode only, so dropout is set to zero there.
-    """
-    model.gradient_checkpointing_enable({"use_reentrant": False})
-    for module in model.train().modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
 
 
 def _score(model: Any, micro_batch: MicroBatch, temperature: float) -> TokenLogprobs:

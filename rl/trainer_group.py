@@ -16,7 +16,8 @@ import ray
 from kernels.contract import Contract
 from kernels.linear import LinearPlan
 from kernels.process import compute_environment
-from rl.trainer import TrainerRank, TrainerSettings, certified_plan, join_process_group
+from rl.canonical_model import certified_plan
+from rl.trainer import TrainerRank, TrainerSettings, join_process_group
 from rl.types import StepProof, TrainingBatch
 from rollout.deadlines import Deadlines, model_bytes
 from rollout.pool import ContractMismatch

@@ -45,6 +45,7 @@ SOURCES = (
     "rl.adamw",
     "rl.algorithms",
     "rl.batching",
+    "rl.canonical_model",
     "rl.collect",
     "rl.data.gym",
     "rl.data.order",

@@ -23,7 +23,7 @@ def certification_finding(model: Model, dtype: str, max_model_len: int | None) -
     """
     from kernels.certify import ROW_COUNTS, CertificationError
     from kernels.seam import linear_shapes
-    from rl.trainer import certified_plan
+    from rl.canonical_model import certified_plan
 
     subject = f"linear, {dtype}"
     try:

@@ -9,7 +9,7 @@ import transformers
 
 import kernels.certify
 import kernels.coverage
-import rl.trainer
+import rl.canonical_model
 from kernels.certify import CertificationError
 from kernels.linear import LinearPlan
 from rl.doctor import Verdict
@@ -80,7 +80,7 @@ def certified(monkeypatch: pytest.MonkeyPatch, plan: LinearPlan | Exception) -> 
             raise plan
         return plan
 
-    monkeypatch.setattr(rl.trainer, "certified_plan", certify)
+    monkeypatch.setattr(rl.canonical_model, "certified_plan", certify)
     monkeypatch.setattr(kernels.certify, "certify_linear", certify)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     return asked

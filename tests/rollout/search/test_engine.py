@@ -62,7 +62,7 @@ def engines(tiny_model: Path, ray_session: None) -> Iterator[Engines]:
     forward, pool = ForwardPass(), RolloutPool(squeezed(num_actors=2), seed=0)
     plan, _ = forward.load(tiny_model, "float32", 256)
     pool.start(str(tiny_model), "float32", plan)
-    pool.load_policy(forward.put_weights()[0], lambda: forward.put_weights()[1])
+    pool.load_policy(forward.policy(), forward.put_weights)
     yield Engines(pool, forward, tiny_model, make_prompts(tiny_model))
     pool.close()
     forward.close()
