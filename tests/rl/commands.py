@@ -16,10 +16,16 @@ def zerokl(
 ) -> subprocess.CompletedProcess[str]:
     """What `zerokl *arguments` did."""
     command = [sys.executable, "-m", "rl", *map(str, arguments)]
-    variables = os.environ | dict(environment or {})
+    variables = outside(**(environment or {}))
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False, env=variables
     )
+
+
+def outside(**variables: str) -> dict[str, str]:
+    """An environment with the venv's commands on the path, and nothing of the Ray cluster of the test session."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return kept | {"PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"} | variables
 
 
 def final_hash(done: subprocess.CompletedProcess[str]) -> str:

@@ -1,6 +1,5 @@
 """On clusters that others started: as a submitted job, and over two nodes."""
 
-import os
 import re
 import socket
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .commands import CONFIG, REPO, final_hash, ledger, zerokl
+from .commands import CONFIG, REPO, final_hash, ledger, outside, zerokl
 
 pytestmark = pytest.mark.engine
 RAY = Path(sys.executable).with_name("ray")
@@ -33,17 +32,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def environment(**variables: str) -> dict[str, str]:
-    """The venv's commands on the path; nothing of the cluster that the test session itself may be in."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return kept | {"PATH": f"{RAY.parent}:{kept['PATH']}"} | variables
-
-
 @contextmanager
 def ray_node(*arguments: str) -> Iterator[None]:
     """A Ray node that ends with the block; other clusters of this machine are left alone."""
-    command = [RAY, "start", "--block", "--num-cpus=2", "--disable-usage-stats", *arguments]
-    node = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    agent = f"--dashboard-agent-listen-port={free_port()}"  # Ray's own choice is one port for all clusters
+    command = [RAY, "start", "--block", "--num-cpus=2", "--disable-usage-stats", agent, *arguments]
+    node = subprocess.Popen(command, env=outside(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         while "Ray runtime started" not in (line := node.stdout.readline()):
             assert line, "the node did not come up"
@@ -65,7 +59,7 @@ def test_a_submitted_job_ends_in_the_hash_of_the_direct_command(head, done, tmp_
     submitted = subprocess.run(
         [RAY, "job", "submit", "--address", head[1], "--working-dir", ".", "--",
          "zerokl", "train", "configs/tiny.yaml", f"run.dir={tmp_path}/job"],
-        cwd=REPO, capture_output=True, text=True, timeout=400, env=environment(), check=False,
+        cwd=REPO, capture_output=True, text=True, timeout=400, env=outside(), check=False,
     )  # fmt: skip
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     hashes = re.findall(r"final hash: ([0-9a-f]{64})", submitted.stdout)
@@ -74,7 +68,7 @@ def test_a_submitted_job_ends_in_the_hash_of_the_direct_command(head, done, tmp_
 
 
 def test_two_nodes_share_the_work_and_change_no_bit(head, done, tmp_path: Path) -> None:
-    variables = environment(RAY_ADDRESS=head[0])
+    variables = outside(RAY_ADDRESS=head[0])
     with ray_node(f"--address={head[0]}"):
         placed = subprocess.run(
             [sys.executable, "-c", PLACED],
@@ -87,7 +81,7 @@ def test_two_nodes_share_the_work_and_change_no_bit(head, done, tmp_path: Path) 
 
 def test_a_cluster_that_is_too_small_is_refused_with_what_is_missing(head, tmp_path: Path) -> None:
     refused = zerokl(
-        "train", CONFIG, "run.dir=run", "rollout.threads=64", cwd=tmp_path, environment=environment(RAY_ADDRESS=head[0])
+        "train", CONFIG, "run.dir=run", "rollout.threads=64", cwd=tmp_path, environment=outside(RAY_ADDRESS=head[0])
     )
     assert refused.returncode == 2, refused.stderr
     assert "64 threads" in refused.stderr and "2 CPUs" in refused.stderr
