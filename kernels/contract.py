@@ -41,6 +41,8 @@ class Contract:
     """The attention kernel cuts keys into tiles that fit half of it."""
     logits: LogitTransform
     """What happens to logits before they are normalised."""
+    recurrence: int | None
+    """How often a recurrent-depth model runs its core; None for a model without one."""
     dtype: str
     device: str
     vector_isa: str
@@ -66,6 +68,7 @@ def build_contract(
     attention_isa: str,
     block_size: int,
     splits_kv: bool,
+    recurrence: int | None,
     dtype: torch.dtype,
 ) -> Contract:
     """The contract of a side that runs these on this machine's CPU."""
@@ -78,6 +81,7 @@ def build_contract(
         attention_tiles_queries=tiles_queries,
         l2_bytes=os.sysconf(GLIBC_SC_LEVEL2_CACHE_SIZE),
         logits=logits,
+        recurrence=recurrence,
         dtype=str(dtype).removeprefix("torch."),
         device="cpu",
         vector_isa=vector_isa(),

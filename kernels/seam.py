@@ -13,6 +13,7 @@ from kernels.attention import PackedLayout, Scores, Sequence, attention
 from kernels.coverage import logit_transform, own_logits, relative_error, uncovered
 from kernels.linear import LinearPlan, PackedWeight, linear
 from kernels.logprobs import TokenLogprobs, projected_logprobs
+from kernels.recurrent.depth import Depth
 
 ATTENTION_NAME = "zerokl"
 PROBE_TOKENS = 96
@@ -81,11 +82,19 @@ def linear_shapes(model: nn.Module) -> list[tuple[int, int]]:
     return sorted({(layer.out_features, layer.in_features) for layer in layers})
 
 
-def hidden_states(model: Any, token_ids: torch.Tensor, layout: PackedLayout) -> torch.Tensor:
-    """The decoder's last hidden states for packed tokens. token_ids: (rows,) int64; returns (rows, hidden)."""
-    decoder = model.get_decoder()
-    output = decoder(
-        input_ids=token_ids[None], position_ids=layout.positions[None], use_cache=False, packed_layout=layout
+def hidden_states(
+    model: Any, token_ids: torch.Tensor, layout: PackedLayout, depth: Depth | None = None
+) -> torch.Tensor:
+    """The decoder's last hidden states for packed tokens. token_ids: (rows,) int64; returns (rows, hidden).
+
+    depth: of a recurrent-depth model, for this pass; None is what the model's config says, and what all others need.
+    """
+    output = model.get_decoder()(
+        input_ids=token_ids[None],
+        position_ids=layout.positions[None],
+        use_cache=False,
+        packed_layout=layout,
+        **(vars(depth) if depth else {}),
     )
     return output.last_hidden_state[0]
 
@@ -97,13 +106,14 @@ def token_logprobs(
     predicting_rows: torch.Tensor,
     targets: torch.Tensor,
     temperature: float,
+    depth: Depth | None = None,
 ) -> TokenLogprobs:
     """Log-probability of each target, with the canonical bits and a gradient.
 
     token_ids: (rows,) int64, packed as `layout` says; predicting_rows: (T,) int64, the row that predicts each of
-    targets: (T,) int64.
+    targets: (T,) int64; depth: as in `hidden_states`.
     """
-    hidden = hidden_states(model, token_ids, layout)[predicting_rows]
+    hidden = hidden_states(model, token_ids, layout, depth)[predicting_rows]
     head, transform = model.get_output_embeddings(), logit_transform(model.config)
     return projected_logprobs(hidden, head.weight, head.packed, targets, temperature, transform)
 

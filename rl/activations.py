@@ -16,7 +16,7 @@ def kept_bytes(model_config: Any, dtype: torch.dtype) -> int:
     model_config: of a Hugging Face causal LM. Weights are not counted, nor what the output projection keeps. It is the
     family's own code that runs, on torch's meta device, so whatever it does between linear layers is counted.
     """
-    decoder = _without_weights(model_config, dtype).get_decoder()
+    decoder = without_weights(model_config, dtype).get_decoder()
     weights = {_identity(parameter) for parameter in decoder.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -31,7 +31,7 @@ def kept_bytes(model_config: Any, dtype: torch.dtype) -> int:
     return -(-sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // ROWS)
 
 
-def _without_weights(model_config: Any, dtype: torch.dtype) -> Any:
+def without_weights(model_config: Any, dtype: torch.dtype) -> Any:
     """The model on the meta device, with an attention that keeps what the canonical one keeps: query, key and value."""
     from transformers import AttentionInterface, AutoModelForCausalLM
 

@@ -46,6 +46,8 @@ class MicroBatch:
     """(R,) fp32."""
     lengths: torch.Tensor
     """(R,) int64."""
+    step_advantages: torch.Tensor | None
+    """(T,) fp32; None without process rewards."""
 
     @property
     def rollout_index(self) -> torch.Tensor:
@@ -114,4 +116,12 @@ def pack(slices: Sequence[Slice]) -> MicroBatch:
         rollout_logprobs=torch.tensor([x for r in rollouts for x in r.rollout_logprobs], dtype=torch.float32),
         advantages=torch.tensor([p.group.advantages[s] for p in slices for s in p.samples], dtype=torch.float32),
         lengths=torch.tensor([len(r.token_ids) for r in rollouts]),
+        step_advantages=_step_advantages(slices),
     )
+
+
+def _step_advantages(slices: Sequence[Slice]) -> torch.Tensor | None:
+    if not all(piece.group.step_advantages for piece in slices):
+        return None
+    rollouts = [piece.group.step_advantages[sample] for piece in slices for sample in piece.samples]
+    return torch.tensor([value for rollout in rollouts for value in rollout], dtype=torch.float32)

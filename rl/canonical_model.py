@@ -7,6 +7,7 @@ import torch
 from kernels import seam
 from kernels.certify import certify_linear
 from kernels.linear import LinearPlan
+from kernels.recurrent.registration import register
 
 
 def certified_plan(model_dir: str, dtype: str, max_model_len: int | None = None) -> LinearPlan:
@@ -16,6 +17,7 @@ def certified_plan(model_dir: str, dtype: str, max_model_len: int | None = None)
     """
     import transformers
 
+    register()
     config = transformers.AutoConfig.from_pretrained(model_dir)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
@@ -27,6 +29,7 @@ def load_canonical(model_dir: str, dtype: str, plan: LinearPlan) -> Any:
     """The Hugging Face model in `model_dir`. Dropout is off: it would make the trainer another policy."""
     import transformers
 
+    register()
     model = transformers.AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype)).eval()
     seam.install(model, plan)
     return model

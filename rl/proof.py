@@ -25,6 +25,21 @@ def require_same_policy(sampled: PolicyVersion, trained: PolicyVersion) -> None:
         )
 
 
+def require_same_recurrence(batch: TrainingBatch, trained: int | None) -> None:
+    """Nothing; raises BrokenGuarantee naming the first rollout whose engine ran the core another number of times.
+
+    trained: how often the trainer runs it; None where the model has no core.
+    """
+    for scored in batch.groups:
+        for rollout in scored.group.rollouts:
+            if rollout.recurrence != trained:
+                raise BrokenGuarantee(
+                    f"another depth: the engine ran the core {rollout.recurrence} times for prompt "
+                    f"{rollout.prompt_id}, sample {rollout.sample}, and the trainer runs it {trained} times; start "
+                    "both from the same model.recurrence"
+                )
+
+
 def require_on_policy(step: int, batch: MicroBatch, trainer_logprobs: torch.Tensor) -> None:
     """Nothing; raises BrokenGuarantee when a trainer log-probability differs from its rollout's in any bit.
 

@@ -12,6 +12,10 @@ CORRECT = 1.0
 """The reward of a right answer: this or more."""
 
 
+StepAdvantages = tuple[tuple[float, ...], ...]
+"""A float for each token of each rollout of a group."""
+
+
 @dataclass(frozen=True)
 class RewardedGroup:
     """A group of rollouts with a reward for each."""
@@ -27,6 +31,13 @@ class ScoredGroup:
     group: RolloutGroup
     rewards: tuple[Reward, ...]
     advantages: tuple[float, ...]
+    step_advantages: StepAdvantages = ()
+    """Added to the advantage of the rollout, token by token; empty without process rewards."""
+
+    @property
+    def all_advantages(self) -> list[float]:
+        """Every float that its gradient is weighed with; all are 0 where there is nothing to learn."""
+        return [*self.advantages, *(value for rollout in self.step_advantages for value in rollout)]
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,8 @@ class LossInputs:
     """(R,) int64, completion tokens of each rollout."""
     reference_logprobs: torch.Tensor | None = None
     """(T,) under the reference model, no gradient; None where the algorithm does not need one."""
+    step_advantages: torch.Tensor | None = None
+    """(T,) added to the advantage of each token's rollout; None without process rewards."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +137,24 @@ class StepRecord:
     weights: str
     off_policy: str = ""
     """What of the step was not on-policy, by choice; empty, and left out of the line, where all of it was."""
+    contract_change: str = ""
+    """In which parts `contract` differs from the step before; empty, and left out of the line, where it does not."""
+
+
+@dataclass(frozen=True)
+class SupervisedRecord:
+    """One line of the ledger of a run that learns from given examples, before it is chained. Digests are sha256 hex."""
+
+    step: int
+    contract: str
+    batch: str
+    """Over the step's examples, in order."""
+    num_tokens: int
+    """What the model read."""
+    loss_bits: str
+    grad_norm_bits: str
+    gradient: str
+    weights: str
     contract_change: str = ""
     """In which parts `contract` differs from the step before; empty, and left out of the line, where it does not."""
 

@@ -4,6 +4,7 @@ The rates are a tenth or less of what the slowest machine does that is of any us
 patience, one that is too short costs a restart and changes no result.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class Deadlines:
     least_s: float
     """What every call may take, before what its work is allowed comes on top."""
     model_bytes: int = 0
+    num_runs: int = 1
+    """How often a token meets a weight, at most: the recurrence of a recurrent-depth model."""
 
     def start_s(self) -> float:
         """To start a process and read the model."""
@@ -33,7 +36,7 @@ class Deadlines:
         return self.least_s + copies * self.model_bytes / BYTES_PER_S
 
     def sample_s(self, num_tokens: int) -> float:
-        """For an engine to read or sample so many tokens: 2 operations a weight and token."""
+        """For an engine to read or sample so many tokens: 2 operations a weight that a token meets."""
         return self.least_s + num_tokens * 2 * self._num_weights() / FLOPS
 
     def train_s(self, num_tokens: int) -> float:
@@ -45,7 +48,15 @@ class Deadlines:
         return self.move_s(copies=16) + num_tokens * 10 * self._num_weights() / FLOPS
 
     def _num_weights(self) -> float:
-        return self.model_bytes / 2  # of two bytes each; of four it is twice as many as there are
+        """Those that a token meets, each as often as it does."""
+        return self.num_runs * self.model_bytes / 2  # of two bytes each; of four it is twice as many as there are
+
+
+def deadlines_of(least_s: float, model_dir: str | Path) -> Deadlines:
+    """The deadlines of work on the checkpoint in `model_dir`."""
+    path = Path(model_dir) / "config.json"
+    config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return Deadlines(least_s, model_bytes(model_dir), config.get("num_recurrences", 1))
 
 
 def model_bytes(model_dir: str | Path) -> int:

@@ -10,9 +10,11 @@ import torch
 from kernels.attention import BLOCK_SIZE
 from kernels.contract import Contract
 from kernels.linear import LinearPlan
+from kernels.recurrent.registration import register
 from rollout.config import RolloutConfig
 from rollout.draws import DrawKey
 from rollout.extension import Continuation, Extension, Scoring
+from rollout.row_depths import RECURRENCE
 from rollout.types import PolicyVersion, Prompt, Rollout, SamplingParams
 
 ENVIRONMENT = {
@@ -61,10 +63,12 @@ class VLLMEngine:
 
         from rollout.vllm_worker import CanonicalWorker
 
+        register()
         CanonicalWorker.plan = plan
         self._llm = LLM(
             model_dir,
             model_impl="transformers" if config.exact else "auto",
+            hf_overrides=_overrides(model_dir),
             dtype=dtype,
             worker_cls=self.worker_cls if config.exact else self.stock_worker_cls,
             enforce_eager=True,
@@ -107,12 +111,13 @@ class VLLMEngine:
         if not requests:
             return []  # more actors than prompts; transformers decodes no sequences to one empty text
         keys = [DrawKey(request.seed, request.prompt.id, request.sample) for request in requests]
+        depths = self._depths([request.prompt for request in requests])
         outputs = self._generate(
-            [request.prompt.token_ids for request in requests], [_vllm_params(key, params) for key in keys]
+            [request.prompt.token_ids for request in requests], [_vllm_params(key, params) for key in keys], depths
         )
         tokenizer = self._llm.get_tokenizer()
         texts = tokenizer.batch_decode([o.outputs[0].token_ids for o in outputs], skip_special_tokens=True)
-        return [_rollout(*parts) for parts in zip(requests, outputs, texts, strict=True)]
+        return [_rollout(*parts) for parts in zip(requests, outputs, texts, depths, strict=True)]
 
     def extend(self, requests: Sequence[Extension]) -> list[Continuation]:
         """One continuation per request, in the order of the requests."""
@@ -121,14 +126,44 @@ class VLLMEngine:
         outputs = self._generate(
             [request.prompt.token_ids + request.prefix for request in requests],
             [_vllm_params(r.key, r.sampling, len(r.prefix), r.scoring) for r in requests],
+            self._depths([request.prompt for request in requests]),
         )
         return [_continuation(*parts) for parts in zip(requests, outputs, strict=True)]
 
-    def _generate(self, token_ids: Sequence[Sequence[int]], params: Sequence[Any]) -> Any:
+    def _depths(self, prompts: Sequence[Prompt]) -> list[int | None]:
+        """How often the core is run for each prompt; None where the model has none.
+
+        Raises ValueError for a depth that the engine's cache has no place for.
+        """
+        most: int | None = self._llm.collective_rpc("recurrence")[0]
+        for prompt in prompts:
+            if prompt.recurrence is not None and not 1 <= prompt.recurrence <= (most or 0):
+                raise ValueError(
+                    f"prompt {prompt.id} asks for recurrence {prompt.recurrence}, and the engine goes from 1 to {most}"
+                )
+        return [most if prompt.recurrence is None else prompt.recurrence for prompt in prompts]
+
+    def _generate(self, token_ids: Sequence[Sequence[int]], params: Sequence[Any], depths: Sequence[int | None]) -> Any:
         if self._policy is None:
             raise RuntimeError("the engine has no policy yet; publish the trainer's weights first")
-        prompts = [{"prompt_token_ids": list(ids)} for ids in token_ids]
+        prompts: list[dict[str, Any]] = [{"prompt_token_ids": list(ids)} for ids in token_ids]
+        for prompt, own, depth in zip(prompts, params, depths, strict=True):
+            if depth is not None:
+                own.extra_args[RECURRENCE] = depth
+                prompt["cache_salt"] = f"recurrence {depth}"  # what is cached of a prefix is of one depth
         return self._llm.generate(prompts, params, use_tqdm=False)
+
+
+def _overrides(model_dir: str) -> dict[str, Any]:
+    """Values of a checkpoint's config that vLLM is to see in place of its own.
+
+    vLLM looks for an architecture inside transformers only, so one that was registered there is asked for under the
+    name of the backend that would run it anyway.
+    """
+    import transformers
+
+    architecture, *_ = transformers.AutoConfig.from_pretrained(model_dir).architectures or [""]
+    return {} if hasattr(transformers, architecture) else {"architectures": ["TransformersForCausalLM"]}
 
 
 def _vllm_params(key: DrawKey, params: SamplingParams, first_position: int = 0, scoring: Scoring | None = None) -> Any:
@@ -150,7 +185,7 @@ def _vllm_params(key: DrawKey, params: SamplingParams, first_position: int = 0, 
     )
 
 
-def _rollout(request: SampleRequest, output: Any, text: str) -> Rollout:
+def _rollout(request: SampleRequest, output: Any, text: str, recurrence: int | None) -> Rollout:
     completion = output.outputs[0]
     return Rollout(
         prompt_id=request.prompt.id,
@@ -159,6 +194,7 @@ def _rollout(request: SampleRequest, output: Any, text: str) -> Rollout:
         rollout_logprobs=tuple(next(iter(entry.values())).logprob for entry in completion.logprobs),
         text=text,
         truncated=completion.finish_reason == "length",
+        recurrence=recurrence,
     )
 
 

@@ -23,7 +23,7 @@ from kernels.contract import BrokenGuarantee, Contract
 from kernels.linear import LinearPlan
 from kernels.process import compute_environment
 from rollout.config import RolloutConfig
-from rollout.deadlines import Deadlines, model_bytes
+from rollout.deadlines import Deadlines, deadlines_of
 from rollout.engine import ENVIRONMENT, SampleRequest, VLLMEngine
 from rollout.extension import Continuation, Extension, shares_by_lane
 from rollout.remote import Call, InputLost, Patience, ProcessLost, answer, call, settled
@@ -159,7 +159,7 @@ class RolloutPool:
     def start(self, model_dir: str, dtype: str, plan: LinearPlan) -> list[Contract | None]:
         """The contract each engine came up under, in actor order. Engines that were there before are given up."""
         self._birth, self.policy = None, None
-        self._deadlines = Deadlines(self._deadlines.least_s, model_bytes(model_dir))
+        self._deadlines = deadlines_of(self._deadlines.least_s, model_dir)
         birth = (model_dir, dtype, plan, self._config)
         task = _Task("start", birth, self._deadlines.start_s())
         self.contracts = self._all("starting", lambda index, again: task)

@@ -18,6 +18,9 @@ class Prompt:
     """What the model reads, chat template included."""
     columns: Mapping[str, Any]
     """Everything else the data set says about the question (`answer`, `metadata`, …), handed to reward functions."""
+    recurrence: int | None = None
+    """How often an engine runs the core of a recurrent-depth model for it; None is as often as the engine does. For
+    sampling: a trainer goes equally deep for all."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Rollout:
     """Decoded completion without special tokens."""
     truncated: bool
     """True when `max_new_tokens` ended it, not a stop token."""
+    recurrence: int | None = None
+    """How often the engine ran the core of a recurrent-depth model; None for a model without one."""
 
 
 @dataclass(frozen=True)

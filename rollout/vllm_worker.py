@@ -25,7 +25,9 @@ from kernels.coverage import logit_transform
 from kernels.digest import weights_digest
 from kernels.linear import LinearPlan, PackedWeight
 from kernels.logprobs import LogitTransform
+from kernels.recurrent.depth import recurrence_of
 from rollout.draws import uniforms
+from rollout.row_depths import RowDepths
 from rollout.sampler import sample_tokens, score_tokens
 from rollout.weight_map import WeightMap
 
@@ -48,6 +50,8 @@ class PolicyWorker(CPUWorker):
         super().load_model(*args, **kwargs)
         transform = logit_transform(self.vllm_config.model_config.hf_text_config)
         self.model_runner.sampler = CanonicalSampler(self.model_runner, transform)
+        if self.recurrence() is not None:
+            self.model_runner._model_forward = RowDepths(self.model_runner, self.model_runner.model.model)
 
     def load_policy(self, weights: dict[str, torch.Tensor]) -> str:
         """Takes the trainer's weights and returns the digest of what the engine then holds."""
@@ -57,6 +61,11 @@ class PolicyWorker(CPUWorker):
         for _, layer in _linear_layers(self.model_runner.model):
             vllm_layers.dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
         return weights_digest(held)
+
+    def recurrence(self) -> int | None:
+        """How often the model runs its core, by the config that its forward pass looks at; None without a core."""
+        config = getattr(getattr(self.model_runner.model, "model", None), "config", None)
+        return recurrence_of(config) if config is not None else None
 
     def held_digest(self, weights: dict[str, torch.Tensor]) -> str:
         """The digest of what the engine holds now under the names (and shapes) of `weights`."""
@@ -87,6 +96,7 @@ class CanonicalWorker(PolicyWorker):
             attention_isa=attention_isa(config.dtype, config.get_head_size()),
             block_size=self.vllm_config.cache_config.block_size,
             splits_kv=bool(envs.VLLM_CPU_ATTN_SPLIT_KV),
+            recurrence=self.recurrence(),
             dtype=config.dtype,
         )
 

@@ -78,7 +78,8 @@ def _examine_model(path: str, config: "Config | None", dtype: str) -> Iterator[F
     from rl.models import resolved_dtype
 
     yield f"the model {path}"
-    model, finding = read_model(path, config.seed if config else 0)
+    recurrence = config.model.recurrence if config and config.model.path == path else None
+    model, finding = read_model(path, config.seed if config else 0, recurrence)
     yield finding
     if model is None:
         return

@@ -50,7 +50,8 @@ def inputs_finding(config: Config, model: str) -> Finding:
     from rl.inputs import read_inputs
 
     try:
-        prompts = read_inputs(dataclasses.replace(config, model=ModelConfig(model))).held_out
+        own = config.model if config.model.path == model else ModelConfig(model)
+        prompts = read_inputs(dataclasses.replace(config, model=own)).held_out
     except (ValueError, OSError) as error:
         return refused("data", str(error), "edit data in the config")
     longest = max((len(prompt.token_ids) for prompt in prompts), default=0)

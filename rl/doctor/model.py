@@ -20,21 +20,28 @@ class Model:
     """The Hugging Face model on torch's meta device: modules and shapes without weights."""
 
 
-def read_model(path: str, seed: int) -> tuple[Model | None, Finding]:
-    """The model that `path` names, made or fetched where it has to be (None where there is none), and a finding."""
+def read_model(path: str, seed: int, recurrence: int | None = None) -> tuple[Model | None, Finding]:
+    """The model that `path` names, made or fetched where it has to be (None where there is none), and a finding.
+
+    recurrence: as `model.recurrence`.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from kernels.recurrent.registration import register
     from rl.models import MODEL_CACHE, resolve_model
+    from rl.recurrent.checkpoint import at_recurrence, described
 
+    register()
     try:
-        folder = resolve_model(path, MODEL_CACHE, seed=seed).resolve()
+        folder = at_recurrence(resolve_model(path, MODEL_CACHE, seed=seed), recurrence, MODEL_CACHE).resolve()
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     except (ValueError, OSError) as error:
         return None, refused("model", str(error).partition("\n")[0], OTHER_MODEL)
     size = f"{skeleton.num_parameters() / 1e6:,.1f} million parameters"
-    return Model(path, folder, skeleton), Finding("model", f"{skeleton.config.model_type}, {size}, in {folder}")
+    what = ", ".join(filter(None, (skeleton.config.model_type, size, described(skeleton.config))))
+    return Model(path, folder, skeleton), Finding("model", f"{what}, in {folder}")
 
 
 def coverage_finding(model: Model, max_model_len: int | None) -> Finding:

@@ -18,6 +18,7 @@ OTHER_VALUES = {
     "attention_tiles_queries": False,
     "l2_bytes": 2**21,
     "logits": LogitTransform(soft_cap=30.0),
+    "recurrence": 4,
     "dtype": "bfloat16",
     "device": "cuda",
     "vector_isa": "avx512",
@@ -35,6 +36,7 @@ def contract(**changes):
         "attention_tiles_queries": True,
         "l2_bytes": 2**19,
         "logits": LogitTransform(),
+        "recurrence": None,
         "dtype": "float32",
         "device": "cpu",
         "vector_isa": "avx2",
@@ -75,10 +77,10 @@ def test_differences_show_mine_and_theirs():
 
 
 def test_a_contract_built_here_names_what_computes_on_this_machine():
-    built = build_contract(LinearPlan("aten", 8), LogitTransform(), True, "vec", 128, False, torch.bfloat16)
+    built = build_contract(LinearPlan("aten", 8), LogitTransform(), True, "vec", 128, False, 2, torch.bfloat16)
     assert (built.linear, built.attention_isa, built.attention_block_size) == (LinearPlan("aten", 8), "vec", 128)
     assert (built.attention_splits_kv, built.dtype, built.device) == (False, "bfloat16", "cpu")
-    assert built.attention_tiles_queries
+    assert built.attention_tiles_queries and built.recurrence == 2
     assert built.l2_bytes >= 2**17
     assert built.vector_isa == vector_isa()
     versions = dict(built.versions)

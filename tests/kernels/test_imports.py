@@ -12,7 +12,7 @@ PACKAGES = ("kernels", "rollout", "reward", "rl")
 ALLOWED = {
     "vllm": ("rollout/engine.py", "rollout/vllm_worker.py", "rl/bench/"),
     "wandb": ("rl/tracking.py",),
-    "deepspeed": ("rl/zero/", "rl/trainer.py", "rl/bench/"),
+    "deepspeed": ("rl/zero/", "rl/bench/"),
 }
 FILES = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")

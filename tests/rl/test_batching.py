@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,6 +56,15 @@ def test_two_groups_packed_by_hand():
     assert batch.advantages.tolist() == [0.5, 1.5, 2.5, 0.5]
     assert batch.rollout_logprobs.tolist() == [-4, -5.125, -6, -7, -8.125, -9.25, -12, -13.125]
     assert (batch.rollout_logprobs.dtype, batch.advantages.dtype) == (torch.float32, torch.float32)
+
+
+def test_step_advantages_go_with_their_tokens():
+    credited = replace(FIRST, step_advantages=((1.0, 2.0), (3.0,), (4.0, 5.0, 6.0)))
+    batch = pack([Slice(credited, (1, 2)), Slice(credited, (0,))])
+    assert batch.step_advantages.tolist() == [3.0, 4.0, 5.0, 6.0, 1.0, 2.0]
+    assert batch.step_advantages.dtype == torch.float32
+    assert credited.all_advantages == [0.5, 1.5, 2.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert pack([whole(FIRST)]).step_advantages is None and FIRST.all_advantages == [0.5, 1.5, 2.5]
 
 
 def test_a_slice_takes_the_samples_it_names_and_their_advantages():

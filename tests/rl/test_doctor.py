@@ -63,7 +63,9 @@ def bad(monkeypatch: pytest.MonkeyPatch) -> set[str]:
             monkeypatch.setattr(module, name, answer or (lambda *args, name=name: check(name)))
     monkeypatch.setattr(exactness, "certification_finding", lambda *args: _certified(check("certification_finding")))
     there = model.Model("m", Path("m"), SimpleNamespace())
-    monkeypatch.setattr(model, "read_model", lambda path, seed: (there, Finding(f"model {path}", "good")))
+    monkeypatch.setattr(
+        model, "read_model", lambda path, seed, recurrence=None: (there, Finding(f"model {path}", "good"))
+    )
     return names
 
 
@@ -144,7 +146,9 @@ def test_a_broken_config_leaves_the_model_that_is_named_beside_it(bad: set[str],
 def test_a_model_that_cannot_be_read_is_the_last_finding(
     bad: set[str], config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "read_model", lambda path, seed: (None, mend("model", "gone", "find it")))
+    monkeypatch.setattr(
+        model, "read_model", lambda path, seed, recurrence=None: (None, mend("model", "gone", "find it"))
+    )
     assert subjects(examine(config_path, None, "auto"))[-1] == "model"
 
 

@@ -5,7 +5,7 @@ import pytest
 from rl.config import AlgorithmConfig, Config, EvaluationConfig, ModelConfig, TrainerConfig
 from rl.data import DataConfig
 from rl.memory import GIB, MemoryEstimate, Part, ProcessMemory, estimate_memory, model_sizes, pass_rows, render_memory
-from rl.tiny_model import tiny_llama, tiny_tokenizer
+from rl.tiny_model import tiny_model, tiny_tokenizer
 from rollout.config import RolloutConfig
 
 PARAMETERS = 106_816
@@ -17,7 +17,7 @@ LARGEST = 8192
 
 @pytest.fixture(scope="module")
 def tiny():
-    return tiny_llama(tiny_tokenizer(), seed=0).config
+    return tiny_model("llama", tiny_tokenizer(), seed=0).config
 
 
 def make_config(dtype="float32", algorithm=None, **trainer):

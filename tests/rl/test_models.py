@@ -3,7 +3,7 @@ import hashlib
 import pytest
 import torch
 
-from rl.models import _made_once, load_tokenizer, resolve_model
+from rl.models import load_tokenizer, made_once, resolve_model
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_failed_making_leaves_nothing_behind(tmp_path):
         raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
-        _made_once(tmp_path / "model", fail)
+        made_once(tmp_path / "model", fail)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,6 +115,6 @@ def test_second_writer_keeps_the_first_ones_files(tmp_path):
         (tmp_path / "model").mkdir()
         (tmp_path / "model" / "theirs").touch()
 
-    assert _made_once(tmp_path / "model", overtaken) == tmp_path / "model"
+    assert made_once(tmp_path / "model", overtaken) == tmp_path / "model"
     assert [file.name for file in (tmp_path / "model").iterdir()] == ["theirs"]
     assert len(list(tmp_path.iterdir())) == 1

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.deadlines import Deadlines, model_bytes
+from rollout.deadlines import Deadlines, deadlines_of, model_bytes
 
 GB = 10**9
 ONE_BILLION = Deadlines(least_s=100, model_bytes=2 * GB)
@@ -35,3 +35,12 @@ def test_the_bytes_of_a_model_are_those_of_its_weights(tmp_path: Path) -> None:
     for name, size in {"model-1.safetensors": 30, "model-2.safetensors": 12, "tokenizer.json": 99}.items():
         (tmp_path / name).write_bytes(b"\0" * size)
     assert model_bytes(tmp_path) == 42
+
+
+def test_a_core_that_is_run_again_meets_its_weights_as_often(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 1000)
+    assert deadlines_of(7, tmp_path) == Deadlines(7, 1000)
+    (tmp_path / "config.json").write_text('{"num_recurrences": 8}')
+    deep = deadlines_of(7, tmp_path)
+    assert deep.sample_s(500) - 7 == pytest.approx(8 * (Deadlines(7, 1000).sample_s(500) - 7))
+    assert deep.move_s() == Deadlines(7, 1000).move_s()
