@@ -16,6 +16,8 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from reward import mod_chain
+
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _BOXED = "\\boxed{"
 # A sign counts only where nothing stands right before it: "= -7" is -7, "12-7" ends in 7.
@@ -56,9 +58,11 @@ def _let_pycosat_be_missing() -> None:
 
 @functools.cache
 def load_reasoning_gym() -> types.ModuleType:
-    """The `reasoning_gym` package; the first call takes seconds. Import it nowhere else."""
+    """The `reasoning_gym` package, with our own tasks in it; the first call takes seconds. Import it nowhere else."""
     _let_pycosat_be_missing()
-    return importlib.import_module("reasoning_gym")
+    gym = importlib.import_module("reasoning_gym")
+    mod_chain.register(gym)
+    return gym
 
 
 def preload() -> None:

@@ -51,9 +51,41 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
 def resume(run_dir: RunDir, overrides: FreeOverrides = None, allow_contract_change: AllowChange = False) -> None:
     """Goes on with an interrupted run from its last checkpoint, to the same final hash."""
     with _reported():
+        from rl.resume import TRAIN, kind_of
+        from rl.resume import resume as resume_other
         from rl.run import reopen
 
-        _run(*reopen(run_dir, overrides or []), allow_contract_change)
+        if kind_of(run_dir) == TRAIN:
+            _run(*reopen(run_dir, overrides or []), allow_contract_change)
+        else:
+            resume_other(run_dir, overrides or [], allow_contract_change)
+
+
+@app.command()
+def pretrain(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Trains a model on the next token, from scratch or from a checkpoint, on a task that takes depth."""
+    with _reported():
+        from rl.pretrain.config import load_pretrain_config
+        from rl.pretrain.run import start
+
+        start(load_pretrain_config(config, overrides or []))
+
+
+@app.command()
+def retrofit(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A Llama-shaped one, as model.path in a config.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the checkpoint that is made.")],
+    prelude: Annotated[int, typer.Option(min=0, help="The first so many layers stay in front of the core.")],
+    coda: Annotated[int, typer.Option(min=0, help="The last so many stay behind it.")],
+) -> None:
+    """Makes a recurrent-depth checkpoint of a Llama: the layers in the middle are what is run again."""
+    with _reported():
+        from rl.errors import bad_input
+        from rl.models import MODEL_CACHE, resolve_model
+        from rl.recurrent.retrofit import Split, retrofit_checkpoint
+
+        with bad_input():
+            print(retrofit_checkpoint(resolve_model(model, MODEL_CACHE, seed=0), out, Split(prelude, coda)))
 
 
 @app.command()
@@ -144,16 +176,29 @@ def compare(config: ConfigPath, overrides: Overrides = None) -> None:
         run_comparison(load_compare_config(config, overrides or []))
 
 
+@app.command("train-prm")
+def train_prm(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Makes a process reward model of a policy's own rollouts, calibrated, with a report; goes on where it was left."""
+    with _reported():
+        from rl.prm.config import load_prm_config
+        from rl.prm.run import start
+
+        start(load_prm_config(config, overrides or []))
+
+
 @app.command()
 def plot(
     run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Runs to be drawn side by side.")],
     out: Annotated[Path, typer.Option(help="The figure; its ending names the format.")] = Path("runs.svg"),
 ) -> None:
-    """Draws accuracy, reward and what the proof measured, a line for each run."""
+    """Draws accuracy, reward and what the proof measured, a line for each run; of pre-training, accuracy by depth."""
     with _reported():
         from rl.plot import plot_runs
+        from rl.pretrain.report import plot_depth
+        from rl.resume import kind_of
 
-        plot_runs(run_dirs, out)
+        plot = plot_depth if all(kind_of(run_dir) == "pretrain" for run_dir in run_dirs) else plot_runs
+        plot(run_dirs, out)
 
 
 @app.command()

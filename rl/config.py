@@ -29,9 +29,22 @@ T = TypeVar("T")
 
 
 @dataclass
+class ExitConfig:
+    """When a recurrent-depth model may stop before `model.recurrence`, question by question. For sampling only."""
+
+    measure: str = ""
+    """`kl`, of the next token, or `state`, the last hidden state (`kernels/recurrent/exit.py`); empty never stops."""
+    threshold: float = 5e-4
+    """A change from one run of the core to the next below this ends it."""
+
+
+@dataclass
 class ModelConfig:
     path: str
     """A Hugging Face checkpoint folder."""
+    recurrence: int | None = None
+    """How often a recurrent-depth model runs its core, in engines and trainer; none is what the checkpoint says."""
+    exit: ExitConfig = field(default_factory=ExitConfig)
 
 
 @dataclass

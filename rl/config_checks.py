@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from reward.process import FORMS, verifier_of
 from rl.data.config import data_problems
 from rl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rl.config import Config
+    from rl.config import Config, OptimizerConfig, TrackingConfig, TrainerConfig
 
 _CHOICES = {
     "trainer.dtype": ("auto", "bfloat16", "float32"),
@@ -70,41 +72,64 @@ def check(config: Config) -> None:
         *_truncation(config),
         *_lengths(config),
         *_algorithm(config),
+        *_process(config),
         *_batch(config),
         *_held_out(config),
         *data_problems(config.data),
-        *_optimizer(config),
-        *_tracking(config),
+        *optimizer_problems(config.optimizer),
+        *tracking_problems(config.tracking),
     ]
     if problems:
         raise ConfigError("\n".join(problems))
 
 
 def _ranges(config: Config) -> Iterator[str]:
-    for key, choices in _CHOICES.items():
-        if _value(config, key) not in choices:
-            yield f"{key} must be {' or '.join(choices)}, got {_value(config, key)!r}"
+    yield from range_problems(config, _CHOICES, _AT_LEAST_ONE, _NOT_NEGATIVE, _ABOVE_ZERO)
+    yield from zero_stage_problems(config.trainer)
+    if not config.model.path:
+        yield "model.path must name a checkpoint folder, got an empty text"
+    if config.model.recurrence is not None and config.model.recurrence < 1:
+        yield f"model.recurrence must be at least 1, got {config.model.recurrence}"
+    if config.model.exit.measure:
+        yield (
+            f"model.exit is for `zerokl sample`, got measure {config.model.exit.measure!r}: in training all rollouts "
+            "go as deep as the trainer, or nothing could be proved of them; take it out, or set model.recurrence"
+        )
+    if not config.reward.functions:
+        yield "reward.functions must name at least one reward function, got none"
+
+
+def range_problems(
+    config: Any,
+    choices: Mapping[str, Sequence[str]],
+    at_least_one: Sequence[str],
+    not_negative: Sequence[str],
+    above_zero: Sequence[str],
+) -> Iterator[str]:
+    """What is out of its range, a line each. config: any of dataclasses; the others name its values by dotted key."""
+    for key, allowed in choices.items():
+        if _value(config, key) not in allowed:
+            yield f"{key} must be {' or '.join(allowed)}, got {_value(config, key)!r}"
     for keys, holds, bound, rule in (
-        (_AT_LEAST_ONE, operator.ge, 1, "at least 1"),
-        (_NOT_NEGATIVE, operator.ge, 0, "0 or more"),
-        (_ABOVE_ZERO, operator.gt, 0, "above 0"),
+        (at_least_one, operator.ge, 1, "at least 1"),
+        (not_negative, operator.ge, 0, "0 or more"),
+        (above_zero, operator.gt, 0, "above 0"),
     ):
         # NaN fails every one of them.
         yield from (
             f"{key} must be {rule}, got {_value(config, key)}" for key in keys if not holds(_value(config, key), bound)
         )
-    if config.trainer.zero_stage not in (1, 2, 3):
+
+
+def zero_stage_problems(trainer: TrainerConfig) -> Iterator[str]:
+    """A line where `trainer.zero_stage` is none."""
+    if trainer.zero_stage not in (1, 2, 3):
         yield (
-            f"trainer.zero_stage must be 1 or 2 or 3, got {config.trainer.zero_stage}; all give the same bits, so 1 "
-            "will do"
+            f"trainer.zero_stage must be 1 or 2 or 3, got {trainer.zero_stage}; all give the same bits, so 1 will do"
         )
-    if not config.model.path:
-        yield "model.path must name a checkpoint folder, got an empty text"
-    if not config.reward.functions:
-        yield "reward.functions must name at least one reward function, got none"
 
 
-def _value(config: Config, key: str) -> float | str:
+def _value(config: Any, key: str) -> float | str:
     value: object = config
     for part in key.split("."):
         value = getattr(value, part)
@@ -152,24 +177,65 @@ def _algorithm(config: Config) -> Iterator[str]:
         )
 
 
+def _process(config: Config) -> Iterator[str]:
+    """What of `reward.process:` does not go together, where there are process rewards."""
+    process = config.reward.process
+    if not process.prm:
+        return
+    if process.form not in FORMS:
+        yield f"reward.process.form must be {' or '.join(FORMS)}, got {process.form!r}"
+    if not (math.isfinite(process.weight) and process.weight > 0):
+        yield f"reward.process.weight must be a finite number above 0, got {process.weight}"
+    if not 0 < process.level < 1:
+        yield f"reward.process.level must be above 0 and below 1, got {process.level}"
+    if process.recalibrate_every < 0:
+        yield f"reward.process.recalibrate_every must be 0 or more, got {process.recalibrate_every}"
+    if process.form == "min" and config.rollout.group_size < 2:
+        yield (
+            "rollout.group_size must be at least 2 for reward.process.form=min, which compares a rollout with its "
+            f"group, got {config.rollout.group_size}; set rollout.group_size, or take form progress"
+        )
+    try:
+        verifier_of(process, config.reward.weights)
+    except ValueError as error:
+        yield str(error)
+    yield from _credits_steps(config)
+
+
+def _credits_steps(config: Config) -> Iterator[str]:
+    from rl.algorithms import ALGORITHMS, make_algorithm  # here, for it brings torch
+
+    try:
+        algorithm = make_algorithm(config.algorithm.name, config.algorithm.params)
+    except ValueError:  # named already
+        return
+    if not algorithm.credits_steps:
+        fits = [name for name in ALGORITHMS if make_algorithm(name, {}).credits_steps]
+        yield (
+            f"algorithm {config.algorithm.name} clips a rollout whole, so its steps cannot have advantages of their "
+            f"own; set algorithm.name to {' or '.join(fits)}, or take reward.process.prm out"
+        )
+
+
 def _batch(config: Config) -> Iterator[str]:
-    num_shards, num_prompts, world_size = (
-        config.trainer.num_shards,
-        config.data.num_prompts,
-        config.trainer.world_size,
-    )
+    yield from shard_problems(config.trainer, "data.num_prompts", config.data.num_prompts, "groups")
+
+
+def shard_problems(trainer: TrainerConfig, key: str, batch_size: int, unit: str) -> Iterator[str]:
+    """What keeps a batch of `batch_size`, set with `key`, from being cut into shards of whole `unit`s for the ranks."""
+    num_shards = trainer.num_shards
     if num_shards & (num_shards - 1):
         yield f"trainer.num_shards must be a power of two, the leaves of a binary tree, got {num_shards}"
         return
-    if num_prompts % num_shards:
-        fits = [2**n for n in range(num_shards.bit_length()) if num_prompts % 2**n == 0]
+    if batch_size % num_shards:
+        fits = [2**n for n in range(num_shards.bit_length()) if batch_size % 2**n == 0]
         yield (
-            f"data.num_prompts must be a multiple of trainer.num_shards={num_shards}, so that a shard holds whole "
-            f"groups, got {num_prompts}; trainer.num_shards could be {_or(fits)}"
+            f"{key} must be a multiple of trainer.num_shards={num_shards}, so that a shard holds whole "
+            f"{unit}, got {batch_size}; trainer.num_shards could be {_or(fits)}"
         )
-    if num_shards % world_size:
+    if num_shards % trainer.world_size:
         yield (
-            f"trainer.world_size must divide trainer.num_shards={num_shards}, got {world_size}; it could be "
+            f"trainer.world_size must divide trainer.num_shards={num_shards}, got {trainer.world_size}; it could be "
             f"{_or([2**n for n in range(num_shards.bit_length())])}"
         )
 
@@ -182,8 +248,8 @@ def _held_out(config: Config) -> Iterator[str]:
         )
 
 
-def _optimizer(config: Config) -> Iterator[str]:
-    optimizer = config.optimizer
+def optimizer_problems(optimizer: OptimizerConfig) -> Iterator[str]:
+    """What of `optimizer:` does not go together."""
     if optimizer.min_learning_rate > optimizer.learning_rate:
         yield (
             f"optimizer.min_learning_rate must not be above optimizer.learning_rate={optimizer.learning_rate}, "
@@ -193,9 +259,9 @@ def _optimizer(config: Config) -> Iterator[str]:
         yield f"optimizer.betas must be two numbers from 0 up to but not 1, got {optimizer.betas}"
 
 
-def _tracking(config: Config) -> Iterator[str]:
+def tracking_problems(tracking: TrackingConfig) -> Iterator[str]:
     """W&B's own rules, which it would tell only when the run has started."""
-    project, tags = config.tracking.project, config.tracking.tags
+    project, tags = tracking.project, tracking.tags
     if not 1 <= len(project) <= 128 or set(project) & set(_NOT_IN_A_PROJECT):
         yield f"tracking.project must be 1 to 128 characters and none of {_NOT_IN_A_PROJECT}, got {project!r}"
     for tag in tags:

@@ -3,11 +3,12 @@
 import dataclasses
 import difflib
 from collections.abc import Iterator
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rl.errors import ConfigError
 
-_NOUNS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
+_NOUNS = {int: "an integer", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 
 
 def check_tree(value: Any, hint: Any, key: str, source: str, *, root: type) -> None:
@@ -52,6 +53,8 @@ def _children(value: Any) -> Iterator[tuple[Any, Any]]:
 def _fits(value: Any, hint: Any) -> bool:
     if hint is Any or (isinstance(value, str) and "${" in value):
         return True
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, choice) for choice in get_args(hint))
     if dataclasses.is_dataclass(hint):
         return isinstance(value, dict)
     if hint is float:
@@ -62,6 +65,8 @@ def _fits(value: Any, hint: Any) -> bool:
 def _noun(hint: Any) -> str:
     if dataclasses.is_dataclass(hint):
         return f"a mapping with keys {', '.join(field.name for field in dataclasses.fields(hint))}"
+    if get_origin(hint) is UnionType:
+        return " or ".join(map(_noun, get_args(hint)))
     if get_origin(hint) is list:
         return "a list"
     return _NOUNS.get(hint, "a mapping")

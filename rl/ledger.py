@@ -21,12 +21,18 @@ import numpy as np
 
 from rl.durable import append_line, committed_lines, cut_uncommitted, write_atomically
 from rl.errors import BrokenGuarantee, UserError
-from rl.types import Groups, StepRecord
+from rl.types import Groups, StepRecord, SupervisedRecord
 
 GENESIS = "0" * 64
 """`prev` of the first record."""
 
-_FIELD_TYPES = {field.name: field.type for field in dataclasses.fields(StepRecord)} | {"prev": str, "hash": str}
+Record = StepRecord | SupervisedRecord
+"""What one line says, of a run with rollouts or of one with given examples."""
+
+_FIELD_TYPES, _SUPERVISED_FIELD_TYPES = (
+    {field.name: field.type for field in dataclasses.fields(kind)} | {"prev": str, "hash": str}
+    for kind in (StepRecord, SupervisedRecord)
+)
 _OPTIONAL = frozenset(("off_policy", "contract_change"))
 """The fields that a line has only where there is something to say."""
 
@@ -51,7 +57,7 @@ class Ledger:
         """The contract of the last record; None where there is no record."""
         return self.last_record["contract"] if self.last_record else None
 
-    def append(self, record: StepRecord) -> str:
+    def append(self, record: Record) -> str:
         """Return the record's hash, once its line is on the disk."""
         assert self.last_step in (None, record.step - 1), f"step {record.step} after {self.last_step}"
         chained = chain(record, self.last_hash)
@@ -75,7 +81,7 @@ class Ledger:
         self.last_record = records[-1] if records else None
 
 
-def chain(record: StepRecord, prev: str) -> dict[str, Any]:
+def chain(record: Record, prev: str) -> dict[str, Any]:
     """Return the ledger line of `record` as a dict: its fields, `prev`, and the `hash` over both."""
     values = dataclasses.asdict(record) | {"prev": prev}
     body = {name: value for name, value in values.items() if value or name not in _OPTIONAL}
@@ -109,9 +115,10 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise LedgerError(f"{where}: not JSON ({error})") from error
     if not isinstance(record, dict):
         raise LedgerError(f"{where}: must be a JSON object, got {line[:40]!r}")
-    for name in sorted((_FIELD_TYPES.keys() ^ record.keys()) - (_OPTIONAL - record.keys())):
-        raise LedgerError(f"{where}: field `{name}` is {'missing' if name in _FIELD_TYPES else 'not one of a record'}")
-    for name, kind in ((name, kind) for name, kind in _FIELD_TYPES.items() if name in record):
+    types = _SUPERVISED_FIELD_TYPES if "batch" in record else _FIELD_TYPES
+    for name in sorted((types.keys() ^ record.keys()) - (_OPTIONAL - record.keys())):
+        raise LedgerError(f"{where}: field `{name}` is {'missing' if name in types else 'not one of a record'}")
+    for name, kind in ((name, kind) for name, kind in types.items() if name in record):
         if type(record[name]) is not kind:
             raise LedgerError(f"{where}: field `{name}` must be {kind}, got {record[name]!r}")
     return record

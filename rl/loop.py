@@ -25,6 +25,8 @@ class Taken:
     batch: TrainingBatch
     proof: StepProof
     clock: Clock
+    metrics: dict[str, float]
+    """Of process rewards."""
 
 
 def train(run: Session) -> RunSummary:
@@ -70,7 +72,11 @@ def take_step(run: Session, position: Position) -> Taken:
     collected = collect(run, position.cursor, clock)
 
     advantages = run.algorithm.advantages(collected.groups, run.sampling.max_new_tokens)
-    scored = [ScoredGroup(g.group, g.rewards, a) for g, a in zip(collected.groups, advantages, strict=True)]
+    credited = run.credit.credited(step, collected.groups)
+    scored = [
+        ScoredGroup(g.group, g.rewards, a, c)
+        for g, a, c in zip(collected.groups, advantages, credited.advantages, strict=True)
+    ]
     batch = TrainingBatch(
         step=step,
         policy=scored[0].group.policy,
@@ -96,7 +102,7 @@ def take_step(run: Session, position: Position) -> Taken:
     step_time_s = position.step_time_s + clock.total_s
     cursor = position.cursor + collected.num_prompts
     position = Position(step, cursor, ledger_hash, proof.policy.digest, num_tokens, step_time_s)
-    return Taken(position, batch, proof, clock)
+    return Taken(position, batch, proof, clock, credited.metrics)
 
 
 def _step(run: Session, position: Position, is_last: bool) -> Position:
@@ -104,7 +110,7 @@ def _step(run: Session, position: Position, is_last: bool) -> Position:
     position, batch, proof, clock = taken.position, taken.batch, taken.proof, taken.clock
     step = position.step
     held_out = _evaluate(run, step) if is_last or _is_due(step, config.evaluation.every) else None
-    metrics = step_metrics(batch, proof, clock.laps_s) | run.losses() | {"run/attempt": run.attempt}
+    metrics = step_metrics(batch, proof, clock.laps_s) | taken.metrics | run.losses() | {"run/attempt": run.attempt}
     run.folder.append_metrics(step, metrics)
     run.tracker.log(step, metrics)
     if samples_due(step, config.steps, config.tracking.samples_every):
@@ -119,7 +125,7 @@ def _checkpoint(run: Session, position: Position) -> None:
     """Nothing; afterwards the run can go on from `position`."""
     if not run.folder.checkpoint_path(position.step).exists():
         run.progress.phase("writing a checkpoint")
-        save_checkpoint(run.folder, position, run.trainer.save, run.config.checkpoint.keep)
+        save_checkpoint(run.folder, position, run.save_state, run.config.checkpoint.keep)
 
 
 def _evaluate(run: Session, step: int) -> Accuracy | None:

@@ -7,10 +7,10 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,9 +19,25 @@ from rich.table import Table
 from rich.text import Text
 
 
+class View(Protocol):
+    """A step of any kind of run, as far as a person wants to know."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def step_s(self) -> float: ...
+
+    def parts(self) -> list[str]:
+        """What stands in the step's line."""
+
+    def details(self, views: Sequence[Any]) -> list[Text]:
+        """What stands under the bar. views: of the same kind, of all steps so far, this one last."""
+
+
 @dataclass(frozen=True)
 class StepView:
-    """One step, as far as a person wants to know."""
+    """One step of an RL run, as far as a person wants to know."""
 
     step: int
     reward: float
@@ -40,6 +56,14 @@ class StepView:
     off_policy: str = ""
     """What of the step was off-policy, by choice; empty where nothing was."""
 
+    def parts(self) -> list[str]:
+        """Reward, speed and proof."""
+        return [*_reward_parts(self), *_speed_parts(self), differ(self)]
+
+    def details(self, views: Sequence["StepView"]) -> list[Text]:
+        """Two lines: how it goes, and what the proof has come to so far."""
+        return _detail_lines(views)
+
 
 class Progress:
     """The display of one run. Use it as a context, so that the terminal is given back whatever happens."""
@@ -56,7 +80,7 @@ class Progress:
         self._live: Live | None = None
         self._title = self._phase = self._notice = ""
         self._total_steps = 0
-        self._views: list[StepView] = []
+        self._views: list[View] = []
         self._announced: set[str] = set()
         self._last_step_at = clock()
 
@@ -105,7 +129,7 @@ class Progress:
         if not self._is_live:
             self._print(text)
 
-    def step(self, view: StepView) -> None:
+    def step(self, view: View) -> None:
         """Show a step that has just ended."""
         self._views.append(view)
         self._last_step_at = self._clock()
@@ -130,7 +154,7 @@ class Progress:
     def _render(self) -> Group:
         view = self._views[-1] if self._views else None
         left_s = max(0.0, self._left_s() - (self._clock() - self._last_step_at)) if view else None
-        lines = _detail_lines(self._views) if view else []
+        lines = view.details(self._views) if view else []
         return Group(
             Text(" · ".join(part for part in (self._title, self._phase, self._notice) if part), style="bold"),
             _bar(view.step if view else 0, self._total_steps, left_s),
@@ -138,12 +162,10 @@ class Progress:
         )
 
 
-def step_line(view: StepView, total_steps: int, left_s: float) -> str:
+def step_line(view: View, total_steps: int, left_s: float) -> str:
     """Return the line for a step: `step  12/40  reward 0.42  …  0 of 1,846 differ  9 min left`."""
     step = f"{view.step:>{len(str(total_steps))}}/{total_steps}"
-    return "  ".join(
-        ["step", step, *_reward_parts(view), *_speed_parts(view), differ(view), duration(left_s) + " left"]
-    )
+    return "  ".join(["step", step, *view.parts(), duration(left_s) + " left"])
 
 
 def differ(view: StepView) -> str:
@@ -181,7 +203,7 @@ def _bar(step: int, total_steps: int, left_s: float | None) -> Table:
     return row
 
 
-def _detail_lines(views: list[StepView]) -> list[Text]:
+def _detail_lines(views: Sequence[StepView]) -> list[Text]:
     view, last_held_out = views[-1], [past.held_out for past in views if past.held_out is not None][-1:]
     parts = [*_reward_parts(view), *_speed_parts(view), f"loss {view.loss:.4f}", f"grad norm {view.grad_norm:.3f}"]
     if view.held_out is None and last_held_out:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,23 +11,26 @@ from pathlib import Path
 from reward.rubric import Rubric
 from rl import weight_sync
 from rl.algorithms import Algorithm, make_algorithm
-from rl.checkpoint import Position, last_checkpoint
+from rl.checkpoint import Position
 from rl.config import Config, load_config, save_config
 from rl.contract.free_keys import FREE_KEYS, KEPT_KEYS, require_free
 from rl.contract.parts import computed_parts, declared_parts
 from rl.contract.recorded import Contracts, Terms
+from rl.credit import Credit
 from rl.data import Dataset, source_names
 from rl.durable import naming, publish_folder
-from rl.errors import UserError, bad_input
+from rl.errors import bad_input
 from rl.inputs import read_inputs
 from rl.interrupt import Stop
-from rl.ledger import GENESIS, Ledger
+from rl.ledger import Ledger
 from rl.memory import say_memory
 from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, resolved_dtype
+from rl.process_rewards import require_process_rewards, step_credit
 from rl.processes import Processes, processes
 from rl.progress import Progress
-from rl.proof import require_same_policy
 from rl.recovery import Recovery
+from rl.restore import restore
+from rl.resume import TRAIN, require_kind
 from rl.run_folder import RunFolder
 from rl.tracking import Tracker, started_tracker
 from rl.trainer_group import TrainerGroup
@@ -51,6 +54,8 @@ class Session:
     recovery: Recovery
     rubric: Rubric
     algorithm: Algorithm
+    credit: Credit
+    """Of process rewards."""
     tracker: Tracker
     progress: Progress
     sampling: SamplingParams
@@ -62,6 +67,11 @@ class Session:
     """Which start of the run this is, from 1: `train` is one, and so is each `resume`."""
     stop: Stop
     """Whether somebody asked the run to stop."""
+
+    def save_state(self, folder: Path) -> None:
+        """Nothing; writes into a checkpoint what the run goes on from."""
+        self.trainer.save(folder)
+        self.credit.save(folder)
 
     def losses(self) -> dict[str, float]:
         """Processes that were lost and brought back so far, keys `area/name`."""
@@ -86,7 +96,7 @@ def reopen(path: Path, overrides: Sequence[str] = ()) -> tuple[Config, RunFolder
     overrides: of keys that decide no bit; they hold for this time and are not written down.
     """
     folder = RunFolder(path)
-    folder.require()
+    require_kind(path, TRAIN)
     free = require_free(overrides, FREE_KEYS + KEPT_KEYS, "resume")
     config = load_config(folder.config_path, [f"run.dir={path}", *free])
     return config, folder
@@ -112,15 +122,17 @@ def session(
             rubric = stack.enter_context(Rubric(config.reward))
             rubric.warm_up()
             inputs = read_inputs(config)
+            require_process_rewards(config.reward.process, inputs.model_dir)
             terms = Terms(folder, declared_parts(config, inputs, algorithm), allow_contract_change)
         say_memory(config, inputs.model_config)
         progress.phase("starting Ray, the trainer and vLLM")
         running = stack.enter_context(processes(config, inputs.model_dir, algorithm, progress.note))
         contracts = terms.settle(computed_parts(running.contract, running.initial))
+        credit = stack.enter_context(step_credit(config, inputs.model_dir, progress.note))
         ledger = Ledger(folder.ledger_path)
         recovery = Recovery(
             restart=running.trainer.restart,
-            stand=partial(_stand, folder, ledger, running, progress),
+            stand=partial(_stand, folder, ledger, running, credit, progress),
             reached=lambda: ledger.last_step or 0,
             say=progress.note,
         )
@@ -139,6 +151,7 @@ def session(
             recovery=recovery,
             rubric=rubric,
             algorithm=algorithm,
+            credit=credit,
             tracker=tracker,
             progress=progress,
             sampling=inputs.sampling,
@@ -163,28 +176,10 @@ def save_model(current: Session) -> None:
         publish_folder(unfinished, final)
 
 
-def _stand(folder: RunFolder, ledger: Ledger, running: Processes, progress: Progress) -> Position:
-    """Where the run goes on; trainer, engines and files stand there."""
-    position = _restore(folder, ledger, running.trainer, progress.note)
+def _stand(folder: RunFolder, ledger: Ledger, running: Processes, credit: Credit, progress: Progress) -> Position:
+    """Where the run goes on; trainer, engines, process rewards and files stand there."""
+    position = restore(folder, ledger, running.trainer, progress.note)
+    credit.restore(folder.checkpoint_path(position.step) if position.step else None)
     weight_sync.publish(running.trainer, running.pool, position.policy)
     progress.back_to(position.step)
-    return position
-
-
-def _restore(folder: RunFolder, ledger: Ledger, trainer: TrainerGroup, say: Callable[[str], None]) -> Position:
-    """Where the run goes on: the ledger and the metrics are cut back to the last checkpoint."""
-    found = last_checkpoint(folder, say)
-    if found is None:
-        position = Position(0, 0, GENESIS, trainer.policy().digest, 0, 0.0)
-    else:
-        path, position = found
-        require_same_policy(position.policy, trainer.load(path.resolve(), position.step))
-    hashes = {0: GENESIS} | {record["step"]: record["hash"] for record in ledger.records()}
-    if hashes.get(position.step) != position.ledger_hash:
-        raise UserError(
-            f"{folder.ledger_path} does not contain the record that checkpoint step {position.step} follows; "
-            "the ledger or the checkpoint is of another run"
-        )
-    ledger.truncate_after(position.step)
-    folder.truncate_metrics(position.step)
     return position

@@ -5,7 +5,7 @@ attempts.jsonl                 a line each time the run was started or resumed
 contract.json                  what decides the bits, in readable parts
 ledger.jsonl                   the chain, a line a step
 metrics.jsonl                  a line each time something was measured
-rollouts/step_000001.jsonl     a line a rollout
+rollouts/step_000001.jsonl     a line a rollout, of a run that has any
 checkpoints/step_000010/       what `zerokl resume` goes on from
 model/                         final weights, a plain Hugging Face checkpoint
 report/                        where one is made
@@ -51,10 +51,8 @@ class RunFolder:
 
         What a run left that ended before its first step is of no use to anybody, so its metrics and contract go.
         """
+        self.prepare()
         with naming(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.rollouts_dir.mkdir(exist_ok=True)
-            self.checkpoints_dir.mkdir(exist_ok=True)
             if num_steps := len(Ledger(self.ledger_path).records()):
                 raise UserError(
                     f"{self.path} already holds a run of {num_steps} steps; "
@@ -62,6 +60,12 @@ class RunFolder:
                 )
             self.metrics_path.unlink(missing_ok=True)
             self.contract_path.unlink(missing_ok=True)
+
+    def prepare(self) -> None:
+        """Make the folder, or leave the run in it as it is."""
+        with naming(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.checkpoints_dir.mkdir(exist_ok=True)
 
     def require(self) -> None:
         """Raise `UserError` unless a run was begun here."""
@@ -81,6 +85,8 @@ class RunFolder:
         """Write a line for each rollout of `step`; log-probabilities in hex, so that no bit is lost."""
         groups = zip(batch.groups, proof.trainer_logprobs, strict=True)
         lines = [line for group, logprobs in groups for line in _rollout_lines(group, logprobs)]
+        with naming(self.rollouts_dir):
+            self.rollouts_dir.mkdir(exist_ok=True)
         write_atomically(self.rollouts_path(step), "".join(line + "\n" for line in lines))
 
     def append_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -113,6 +119,7 @@ def _rollout_lines(scored: ScoredGroup, trainer_logprobs: tuple[tuple[float, ...
                 "trainer_logprobs": _hex(logprobs),
                 "reward": reward.value,
                 "text": rollout.text,
+                **({} if rollout.recurrence is None else {"recurrence": rollout.recurrence}),
             }
         )
         for rollout, logprobs, reward in rollouts

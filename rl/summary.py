@@ -1,6 +1,7 @@
 """What a run says at its end."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +53,26 @@ class RunSummary:
     off_policy: str = ""
     """What was off-policy by choice; empty where nothing was."""
 
+    def figures(self) -> dict[str, float]:
+        """By name, as a tracker shows them."""
+        accuracies = {"held_out/before": self.before, "held_out/after": self.after}
+        return {
+            "num_tokens": self.num_tokens,
+            "tokens_per_s": self.tokens_per_s,
+            "num_compared": self.num_compared,
+            "num_mismatched": self.num_mismatched,
+            "wall_s": self.wall_s,
+            **{name: accuracy.share for name, accuracy in accuracies.items() if accuracy},
+        }
+
 
 def render_summary(summary: RunSummary) -> str:
     """Return the summary as aligned plain text, without a newline at its end. The final hash is not in it."""
-    rows = _accuracy_rows(summary) + _count_rows(summary) + _place_rows(summary.run_dir)
+    return aligned(_accuracy_rows(summary) + _count_rows(summary) + _place_rows(summary.run_dir))
+
+
+def aligned(rows: Sequence[tuple[str, str]]) -> str:
+    """Return names and values in two columns, without a newline at the end."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
@@ -84,7 +101,7 @@ def _render_accuracy(accuracy: Accuracy) -> str:
 
 def _count_rows(summary: RunSummary) -> list[tuple[str, str]]:
     rows = [
-        ("steps", f"{summary.steps:,} in {_minutes(summary.wall_s)}"),
+        ("steps", f"{summary.steps:,} in {minutes(summary.wall_s)}"),
         ("tokens", f"{summary.num_tokens:,} at {summary.tokens_per_s:,.0f} tok/s"),
         ("log-probabilities compared", f"{summary.num_compared:,}"),
         ("mismatched", f"{summary.num_mismatched:,}"),
@@ -97,6 +114,7 @@ def _place_rows(run_dir: Path) -> list[tuple[str, str]]:
     return [(place.removesuffix("/").partition(".")[0], f"{run_dir}/{place}") for place in places]
 
 
-def _minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+def minutes(seconds: float) -> str:
+    """Return a duration to the second: `45 s`, `9 min 05 s`."""
+    whole, rest = divmod(round(seconds), 60)
+    return f"{whole} min {rest:02d} s" if whole else f"{rest} s"

@@ -9,14 +9,13 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 from urllib.parse import urlsplit
 
 from rl.config import Config, TrackingConfig
 from rl.durable import write_atomically
 from rl.records import SampleRollout
 from rl.run_folder import RunFolder
-from rl.summary import RunSummary
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +24,39 @@ SAMPLES_KEY = "rollout/samples"
 GIB = 2**30
 
 
+class TrackedConfig(Protocol):
+    """The settings of any kind of run: a dataclass with these among its fields."""
+
+    @property
+    def tracker(self) -> str: ...
+
+    @property
+    def tracking(self) -> TrackingConfig: ...
+
+
+class EndedRun(Protocol):
+    """The summary of any kind of run."""
+
+    @property
+    def run_dir(self) -> Path: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def final_hash(self) -> str: ...
+
+    @property
+    def off_policy(self) -> str: ...
+
+    def figures(self) -> dict[str, float]:
+        """By name, as a tracker shows them."""
+
+
 class Tracker(Protocol):
     """What the loop tells whoever is watching. No method raises."""
 
-    def start(self, config: Config, folder: RunFolder, attempt: int) -> None:
+    def start(self, config: TrackedConfig, folder: RunFolder, attempt: int) -> None:
         """Open the run, or go on with the one begun in `folder`, whose start number `attempt` this is, from 1."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -37,7 +65,7 @@ class Tracker(Protocol):
     def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None:
         """Show some rollouts of `step`."""
 
-    def finish(self, summary: RunSummary, contract: str) -> None:
+    def finish(self, summary: EndedRun, contract: str) -> None:
         """File the ledger and the final model, and close the run with its figures.
 
         contract: digest of what decided the bits.
@@ -50,13 +78,13 @@ class Tracker(Protocol):
 class NullTracker:
     """`tracker: none`."""
 
-    def start(self, config: Config, folder: RunFolder, attempt: int) -> None: ...
+    def start(self, config: TrackedConfig, folder: RunFolder, attempt: int) -> None: ...
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
     def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None: ...
 
-    def finish(self, summary: RunSummary, contract: str) -> None: ...
+    def finish(self, summary: EndedRun, contract: str) -> None: ...
 
     def leave(self) -> None: ...
 
@@ -72,7 +100,7 @@ class WandbTracker:
         self._run: _WandbRun | None = None
         self._given_up: set[str] = set()
 
-    def start(self, config: Config, folder: RunFolder, attempt: int) -> None:
+    def start(self, config: TrackedConfig, folder: RunFolder, attempt: int) -> None:
         try:
             self._run = _WandbRun(config, folder.path, attempt)
         except Exception as error:
@@ -85,7 +113,7 @@ class WandbTracker:
     def log_samples(self, step: int, samples: Sequence[SampleRollout]) -> None:
         self._guarded("log samples", lambda run: run.log_samples(step, samples), is_extra=True)
 
-    def finish(self, summary: RunSummary, contract: str) -> None:
+    def finish(self, summary: EndedRun, contract: str) -> None:
         if self._run is None:
             return
         folder = RunFolder(summary.run_dir)
@@ -94,7 +122,7 @@ class WandbTracker:
         self._guarded("file the ledger", lambda run: run.file_ledger(folder, about, deadline), is_extra=True)
         if self._run.tracking.log_model:
             self._guarded("file the model", lambda run: run.file_model(folder, about, deadline), is_extra=True)
-        self._guarded("finish", lambda run: run.finish(about | final_figures(summary)))
+        self._guarded("finish", lambda run: run.finish(about | summary.figures()))
 
     def leave(self) -> None:
         self._guarded("finish", lambda run: run.finish({}))
@@ -115,7 +143,7 @@ class WandbTracker:
 class _WandbRun:
     """A run that W&B has open. Anything may raise."""
 
-    def __init__(self, config: Config, run_dir: Path, attempt: int) -> None:
+    def __init__(self, config: TrackedConfig, run_dir: Path, attempt: int) -> None:
         # Here and not above: the import takes a second, and can fail, on machines that track nothing.
         import wandb
 
@@ -128,7 +156,7 @@ class _WandbRun:
         self._before = self._run.step
         """W&B has what was measured at earlier steps. Offline it is 0: an attempt begins with all of it."""
         self._logged: dict[str, int] = {}
-        self._reward_names = [function.name for function in config.reward.functions]
+        self._reward_names = _reward_names(config)
         # Each log adds its rows to the one table that W&B shows, and uploads only them.
         self._table: Any = self._wandb.Table(columns=samples_columns(self._reward_names), log_mode="INCREMENTAL")
         if not self._run.resumed:
@@ -207,9 +235,14 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def _init_arguments(config: Config, run_dir: Path) -> dict[str, Any]:
+def _reward_names(config: TrackedConfig) -> list[str]:
+    """The reward functions of an RL run; other kinds have none."""
+    return [function.name for function in config.reward.functions] if isinstance(config, Config) else []
+
+
+def _init_arguments(config: TrackedConfig, run_dir: Path) -> dict[str, Any]:
     """How the run is filed: under the same id each time it is resumed."""
-    return _filing(config.tracking, run_dir) | {"config": dataclasses.asdict(config)}
+    return _filing(config.tracking, run_dir) | {"config": dataclasses.asdict(cast(Any, config))}
 
 
 def _filing(tracking: TrackingConfig, run_dir: Path) -> dict[str, Any]:
@@ -269,7 +302,7 @@ def _log_report(report: TrackedReport) -> None:
 
 
 @contextmanager
-def started_tracker(config: Config, folder: RunFolder, attempt: int) -> Iterator[Tracker]:
+def started_tracker(config: TrackedConfig, folder: RunFolder, attempt: int) -> Iterator[Tracker]:
     """The tracker that `config.tracker` names, started. A block that is interrupted closes the attempt."""
     tracker = make_tracker(config)
     tracker.start(config, folder, attempt)
@@ -280,7 +313,7 @@ def started_tracker(config: Config, folder: RunFolder, attempt: int) -> Iterator
         raise
 
 
-def make_tracker(config: Config) -> Tracker:
+def make_tracker(config: TrackedConfig) -> Tracker:
     """Return the tracker that `config.tracker` names."""
     return WandbTracker() if config.tracker == "wandb" else NullTracker()
 
@@ -326,26 +359,13 @@ def samples_row(step: int, sample: SampleRollout, reward_names: Sequence[str]) -
     ]
 
 
-def identity(summary: RunSummary, contract: str) -> dict[str, Any]:
+def identity(summary: EndedRun, contract: str) -> dict[str, Any]:
     """Return what says which run an artifact is of; `off_policy` is empty where nothing was."""
     return {
         "final_hash": summary.final_hash,
         "contract": contract,
         "steps": summary.steps,
         "off_policy": summary.off_policy,
-    }
-
-
-def final_figures(summary: RunSummary) -> dict[str, float]:
-    """Return the figures of a run that has ended, as W&B's summary shows them."""
-    accuracies = {"held_out/before": summary.before, "held_out/after": summary.after}
-    return {
-        "num_tokens": summary.num_tokens,
-        "tokens_per_s": summary.tokens_per_s,
-        "num_compared": summary.num_compared,
-        "num_mismatched": summary.num_mismatched,
-        "wall_s": summary.wall_s,
-        **{name: accuracy.share for name, accuracy in accuracies.items() if accuracy},
     }
 
 

@@ -16,10 +16,10 @@ import ray
 from kernels.contract import Contract
 from kernels.linear import LinearPlan
 from kernels.process import compute_environment
-from rl.canonical_model import certified_plan
-from rl.trainer import TrainerRank, TrainerSettings, join_process_group
+from rl.rank import RankSettings
 from rl.types import StepProof, TrainingBatch
-from rollout.deadlines import Deadlines, model_bytes
+from rl.zero.process_group import join_process_group
+from rollout.deadlines import deadlines_of
 from rollout.pool import ContractMismatch
 from rollout.remote import Patience, ProcessLost, call, gather
 from rollout.types import PolicyVersion
@@ -39,10 +39,11 @@ class TrainerActor:
 
     def __init__(self, rank: int, world_size: int):
         self._rank, self._world_size = rank, world_size
-        self._trainer: TrainerRank | None = None
+        self._trainer: Any = None
 
     @property
-    def trainer(self) -> TrainerRank:
+    def trainer(self) -> Any:
+        """The `rl.rank.Rank` that the settings made."""
         assert self._trainer is not None, "start() comes first"
         return self._trainer
 
@@ -52,27 +53,33 @@ class TrainerActor:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
-    def certify(self, settings: TrainerSettings) -> LinearPlan:
+    def certify(self, settings: RankSettings) -> LinearPlan:
         """The certified linear of this node."""
-        return certified_plan(settings.model_dir, settings.dtype, settings.max_model_len)
+        return settings.certified_plan()
 
-    def start(self, settings: TrainerSettings, plan: LinearPlan, address: str, port: int) -> PolicyVersion:
+    def start(self, settings: RankSettings, plan: LinearPlan, address: str, port: int) -> PolicyVersion:
         """The version of the initial weights."""
         join_process_group(self._rank, self._world_size, address, port)
-        self._trainer = TrainerRank(settings, plan)
-        return self.trainer.policy
+        self._trainer = settings.make_rank(plan)
+        return self.policy()
 
     def policy(self) -> PolicyVersion:
         """The version held now."""
-        return self.trainer.policy
+        policy: PolicyVersion = self.trainer.policy
+        return policy
 
     def contract(self) -> Contract:
         """What this rank runs."""
-        return self.trainer.contract()
+        contract: Contract = self.trainer.contract()
+        return contract
 
-    def step(self, batch: TrainingBatch, learning_rate: float) -> StepProof:
-        """Proof of the step taken."""
+    def step(self, batch: Any, learning_rate: float) -> Any:
+        """What the rank hands back of the step taken."""
         return self.trainer.step(batch, learning_rate)
+
+    def measure(self, evaluation: Any) -> Any:
+        """What the rank measures of its model."""
+        return self.trainer.measure(evaluation)
 
     def put_weights(self) -> list[Any]:
         """A reference to the weights in Ray's object store, in a list so that Ray hands it on unresolved."""
@@ -85,7 +92,8 @@ class TrainerActor:
 
     def load(self, folder: Path, step: int) -> PolicyVersion:
         """The version held after loading."""
-        return self.trainer.load(folder, step)
+        version: PolicyVersion = self.trainer.load(folder, step)
+        return version
 
     def save_model(self, folder: Path) -> None:
         """Nothing; writes a Hugging Face checkpoint."""
@@ -96,15 +104,13 @@ class TrainerActor:
         return function(self.trainer, *args)
 
 
-class TrainerGroup:
-    """`trainer.world_size` ranks. `start` before anything else."""
+class RankGroup:
+    """`trainer.world_size` ranks of any trainer. `start` before anything else."""
 
-    def __init__(
-        self, settings: TrainerSettings, places: Sequence[Any] = (), say: Callable[[str], None] = logger.warning
-    ):
+    def __init__(self, settings: RankSettings, places: Sequence[Any] = (), say: Callable[[str], None] = logger.warning):
         """places: a Ray scheduling strategy for each rank; none leaves it to Ray. say: told of ranks that were lost."""
         self._settings, self._say = settings, say
-        self._deadlines = Deadlines(settings.trainer.timeout_s, model_bytes(settings.model_dir))
+        self._deadlines = deadlines_of(settings.trainer.timeout_s, settings.model_dir)
         world_size = settings.trainer.world_size
         environment = compute_environment(settings.trainer.threads, world_size)
         environment |= {"DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
@@ -141,16 +147,6 @@ class TrainerGroup:
         """What the ranks run."""
         assert self._contract is not None, "start() comes first"
         return self._contract
-
-    def step(self, batch: TrainingBatch, learning_rate: float) -> StepProof:
-        """Proof of one optimizer step on `batch`. Raises BrokenGuarantee when the batch is not on-policy."""
-        num_read = sum(scored.group.num_tokens for scored in batch.groups)
-        within_s = self._deadlines.train_s(num_read * self._settings.trainer.updates_per_batch)
-        return self._all("training", within_s, "step", ray.put(batch), learning_rate)
-
-    def put_weights(self) -> Any:
-        """A Ray reference to the weights."""
-        return self._all("handing over its weights", self._deadlines.move_s(copies=4), "put_weights")[0]
 
     def save(self, folder: Path) -> None:
         """Nothing; writes the training state into `folder`."""
@@ -222,3 +218,17 @@ class TrainerGroup:
             return gather(calls)[0]
         except ProcessLost as lost:
             raise TrainerLost(str(lost)) from lost
+
+
+class TrainerGroup(RankGroup):
+    """The ranks of an RL run."""
+
+    def step(self, batch: TrainingBatch, learning_rate: float) -> StepProof:
+        """Proof of one optimizer step on `batch`. Raises BrokenGuarantee when the batch is not on-policy."""
+        num_read = sum(scored.group.num_tokens for scored in batch.groups)
+        within_s = self._deadlines.train_s(num_read * self._settings.trainer.updates_per_batch)
+        return self._all("training", within_s, "step", ray.put(batch), learning_rate)
+
+    def put_weights(self) -> Any:
+        """A Ray reference to the weights."""
+        return self._all("handing over its weights", self._deadlines.move_s(copies=4), "put_weights")[0]

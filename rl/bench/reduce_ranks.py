@@ -11,7 +11,7 @@ from torch import nn
 from kernels.process import compute_environment
 from rl.gradient import clip_factor
 from rl.reduction import Reduction
-from rl.trainer import join_process_group
+from rl.zero.process_group import join_process_group
 
 NUM_PARAMETERS = 16
 

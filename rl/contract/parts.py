@@ -4,7 +4,7 @@
     versions        of the packages that compute, and of Python
     seed, data      what is asked, and in which order
     sampling        how tokens are drawn
-    reward          functions, weights, and the code behind them
+    reward          functions, weights, and the code behind them; with process rewards their model's files
     algorithm       with all its parameters
     gradient        how a batch is cut and summed
     optimizer       with the schedule; the number of steps only where the schedule looks at it
@@ -21,6 +21,8 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from kernels.contract import OP_VERSIONS, Contract, vllm_distribution
@@ -28,7 +30,7 @@ from reward.functions import import_path
 from reward.rubric import RewardFunctionConfig
 from rl.algorithms import Algorithm
 from rl.checkpoint import file_digest
-from rl.config import Config
+from rl.config import Config, OptimizerConfig
 from rl.contract.sources import code_of, own_sources
 from rl.data import SourceConfig, sources_of
 from rl.inputs import Inputs
@@ -38,6 +40,7 @@ SOURCES = (
     "kernels",
     "rollout.draws",
     "rollout.engine",
+    "rollout.row_depths",
     "rollout.sampler",
     "rollout.vllm_worker",
     "rollout.weight_map",
@@ -52,12 +55,22 @@ SOURCES = (
     "rl.data.shares",
     "rl.data.template",
     "rl.gradient",
+    "rl.rank",
     "rl.reduction",
     "rl.schedule",
     "rl.trainer",
     "rl.zero",
 )
 """The modules, and packages with all their modules, in which an edit can move a bit."""
+PROCESS_SOURCES = (
+    "reward.drift",
+    "reward.log_odds",
+    "reward.prm",
+    "reward.process",
+    "rl.credit",
+    "rollout.search.stepwise",
+)
+"""Those besides of a run with process rewards."""
 PACKAGES = ("torch", "transformers", "tokenizers", "deepspeed", "numpy", "jinja2")
 """Besides vLLM, whose distribution has a name for each kind of machine."""
 _MODEL_FILES = frozenset((".json", ".jinja", ".model", ".tiktoken", ".txt"))
@@ -72,28 +85,42 @@ def declared_parts(config: Config, inputs: Inputs, algorithm: Algorithm) -> dict
         "seed": config.seed,
         "data": _data(config, inputs),
         "sampling": _sampling(config, inputs),
-        "reward": {"functions": [_reward(function) for function in config.reward.functions]},
+        "reward": {"functions": [_reward(function) for function in config.reward.functions]} | _process(config),
         "algorithm": {"name": config.algorithm.name, "params": dataclasses.asdict(cast(Any, algorithm))},
         "gradient": _picked(config.trainer, "num_shards", "micro_batch_tokens", "updates_per_batch"),
-        "optimizer": _optimizer(config),
-        "model": {p.name: file_digest(p) for p in sorted(inputs.model_dir.iterdir()) if p.suffix in _MODEL_FILES},
+        "optimizer": optimizer_parts(config.optimizer, config.steps),
+        "model": model_parts(inputs.model_dir),
     }
-    return _numbered(parts)
+    return numbered(parts)
 
 
 def computed_parts(contract: Contract, initial: PolicyVersion) -> dict[str, Any]:
     """The parts that trainer and engines tell. `initial`: the policy before any checkpoint is taken up."""
     compute = dataclasses.asdict(contract)
     del compute["versions"], compute["ops"]  # they stand under parts of their own
-    return _numbered({"compute": compute, "weights": initial.digest})
+    return numbered({"compute": compute, "weights": initial.digest})
+
+
+def optimizer_parts(optimizer: OptimizerConfig, num_steps: int) -> dict[str, Any]:
+    """All of `optimizer:`, with the number of steps where the schedule looks at it."""
+    settings = dataclasses.asdict(optimizer)
+    return settings if optimizer.schedule == "constant" else settings | {"steps": num_steps}
+
+
+def model_parts(model_dir: Path) -> dict[str, str]:
+    """sha256 hex by name of the checkpoint's files but its weights."""
+    return {path.name: file_digest(path) for path in sorted(model_dir.iterdir()) if path.suffix in _MODEL_FILES}
+
+
+def version_parts(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of Python and of `packages`."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python, **{name: importlib.metadata.version(name) for name in packages}}
 
 
 def _versions(config: Config) -> dict[str, str]:
-    packages = [*PACKAGES, vllm_distribution()]
-    if any(source.kind == "task" for source in sources_of(config.data).values()):
-        packages.append("reasoning-gym")
-    python = ".".join(platform.python_version_tuple()[:2])
-    return {"python": python, **{name: importlib.metadata.version(name) for name in packages}}
+    asks_gym = any(source.kind == "task" for source in sources_of(config.data).values())
+    return version_parts([*PACKAGES, vllm_distribution(), *(["reasoning-gym"] if asks_gym else [])])
 
 
 def _data(config: Config, inputs: Inputs) -> dict[str, Any]:
@@ -130,16 +157,23 @@ def _reward(function: RewardFunctionConfig) -> dict[str, Any]:
     return dataclasses.asdict(function) | {"function": f"{module}:{name}"} | dataclasses.asdict(code_of(module))
 
 
-def _optimizer(config: Config) -> dict[str, Any]:
-    settings = dataclasses.asdict(config.optimizer)
-    return settings if config.optimizer.schedule == "constant" else settings | {"steps": config.steps}
+def _process(config: Config) -> dict[str, Any]:
+    """Of process rewards: the settings, the files of the model, and the code. Nothing where there are none."""
+    process = config.reward.process
+    if not process.prm:
+        return {}
+    from reward.prm.serving import prm_files
+
+    settings = {name: value for name, value in dataclasses.asdict(process).items() if name != "prm"}
+    files = {path.name: file_digest(path) for path in prm_files(process.prm)}
+    return {"process": settings | {"prm": files, "sources": own_sources(PROCESS_SOURCES)}}
 
 
 def _picked(settings: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
-def _numbered(parts: dict[str, Any]) -> dict[str, Any]:
+def numbered(parts: dict[str, Any]) -> dict[str, Any]:
     """`parts` as JSON reads them back, with the place as the key of what is a list of mappings."""
     plain: dict[str, Any] = json.loads(json.dumps(parts), object_pairs_hook=lambda pairs: dict(map(_keyed, pairs)))
     return plain

@@ -8,6 +8,7 @@ FLOW = (
     "step",
     "contract",
     "contract_change",
+    "batch",
     "policy",
     "prompts",
     "tokens",
@@ -24,7 +25,7 @@ FLOW = (
     "prev",
     "hash",
 )
-"""The fields of a record, causes before effects."""
+"""The fields of a record of either kind, causes before effects."""
 OF_CONTRACT = frozenset(("contract", "contract_change", "prev", "hash"))
 """Fields that differ under another contract even where every number is the same."""
 ABSENT = "nothing"

@@ -137,7 +137,9 @@ def _model_digest(model_dir: Path, dtype: str) -> str:
     import transformers
 
     from kernels.digest import weights_digest
+    from kernels.recurrent.registration import register
 
+    register()
     transformers.utils.logging.disable_progress_bar()
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype))

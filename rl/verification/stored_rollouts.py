@@ -27,6 +27,8 @@ class StoredRollout:
     """Hex floats."""
     reward: float
     text: str
+    recurrence: int | None = None
+    """How often the core of a recurrent-depth model was run; a line without it is of a model that has none."""
 
 
 def read_rollouts(path: Path) -> list[StoredRollout]:
@@ -54,7 +56,7 @@ def ledger_fields(rollouts: Sequence[StoredRollout]) -> dict[str, Any]:
 def _parse(line: bytes, where: str) -> StoredRollout:
     values = json.loads(line)
     names = [field.name for field in fields(StoredRollout)]
-    if not isinstance(values, dict) or set(values) != set(names):
+    if not isinstance(values, dict) or set(values) | {"recurrence"} != set(names):
         raise ValueError(f"{where}: must be an object with {', '.join(names)}")
     return StoredRollout(**values)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from kernels.digest import weights_digest
+from kernels.recurrent.registration import register
 from rl.config import load_config
 from rl.models import MODEL_CACHE, resolve_model
 from rl.run_folder import RunFolder
@@ -32,9 +33,10 @@ class Parameter:
 def run_parameters(folder: RunFolder) -> Sequence[Parameter]:
     """The parameters of a run's model; none where the model cannot be had any more."""
     try:
+        if (folder.model_dir / "config.json").is_file():
+            return model_parameters(folder.model_dir)
         config = load_config(folder.config_path)
-        own = folder.model_dir if (folder.model_dir / "config.json").is_file() else None
-        return model_parameters(own or resolve_model(config.model.path, MODEL_CACHE, seed=config.seed))
+        return model_parameters(resolve_model(config.model.path, MODEL_CACHE, seed=config.seed))
     except (ValueError, OSError):
         return ()
 
@@ -43,6 +45,7 @@ def model_parameters(model_dir: Path) -> list[Parameter]:
     """The parameters of the model in `model_dir` in their order, tied ones once; no weights are read."""
     import transformers
 
+    register()
     config = transformers.AutoConfig.from_pretrained(model_dir)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)

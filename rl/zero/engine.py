@@ -16,14 +16,17 @@ STATE_KEYS = ("exp_avg", "exp_avg_sq")
 
 
 class ZeroEngine(ABC):
-    """A model under DeepSpeed. Flat vectors are fp32, unpadded, in the order of the model's parameters."""
+    """A model under DeepSpeed. Flat vectors are fp32, unpadded, in the order of the parameters that are trained.
+
+    Those are the ones that ask for a gradient; frozen ones stay as they were loaded and are in no state.
+    """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype, zero_settings: dict[str, Any], config: OptimizerConfig):
         import deepspeed
 
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        self.parameters: list[nn.Parameter] = list(model.parameters())
+        self.parameters: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.num_elements = sum(self.sizes)
         optimizer = CanonicalAdamW(

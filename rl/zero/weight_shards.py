@@ -37,7 +37,7 @@ class WeightShards(ZeroEngine):
     def whole(self) -> Iterator[None]:
         import deepspeed
 
-        with deepspeed.zero.GatheredParameters(self.parameters):
+        with deepspeed.zero.GatheredParameters(list(self.model.parameters())):
             yield
 
     def _master(self) -> torch.Tensor:

@@ -60,12 +60,19 @@ def test_text_in_an_override_is_what_was_typed(tmp_path: Path, typed: str, meant
     assert load(tmp_path, f"tracking.name={typed}").tracking.name == meant
 
 
+def test_a_depth_that_nobody_asked_for_is_the_checkpoints(tmp_path: Path) -> None:
+    assert load(tmp_path).model.recurrence is None
+    assert load(tmp_path, "model.recurrence=null", "model.recurrence=8").model.recurrence == 8
+    assert load(tmp_path, "model.recurrence=8", "model.recurrence=null").model.recurrence is None
+
+
 def test_the_last_override_wins(tmp_path: Path) -> None:
     assert load(tmp_path, "steps=3", "steps=4", text=MINIMAL + "steps: 2\n").steps == 4
 
 
 def test_a_saved_config_loads_to_an_equal_one(tmp_path: Path) -> None:
-    config = load(tmp_path, "optimizer.learning_rate=3e-6", "data.params={a: [1, x]}", "tracking.tags=[t]")
+    settings = ("optimizer.learning_rate=3e-6", "data.params={a: [1, x]}", "tracking.tags=[t]", "model.recurrence=4")
+    config = load(tmp_path, *settings)
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
     assert (tmp_path / "config.yaml").read_text() == render_config(config)
@@ -108,8 +115,9 @@ def test_an_unknown_key_in_a_file_is_named_with_the_file(tmp_path: Path) -> None
         ("rollout.temperature=true", "rollout.temperature must be a number, got True"),
         ("optimizer.betas=0.9", "optimizer.betas must be a list, got 0.9"),
         ("optimizer.betas=[0.9, x]", "optimizer.betas.1 must be a number, got 'x'"),
-        ("model=x", "model must be a mapping with keys path, got 'x'"),
+        ("model=x", "model must be a mapping with keys path, recurrence, exit, got 'x'"),
         ("algorithm.params=x", "algorithm.params must be a mapping, got 'x'"),
+        ("model.recurrence=deep", "model.recurrence must be an integer or null, got 'deep'"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_named_with_its_key(tmp_path: Path, override: str, said: str) -> None:
@@ -184,6 +192,8 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         (["optimizer.betas=[0.9, 1.0]"], "optimizer.betas must be two numbers"),
         (["reward.functions=[]"], "reward.functions must name at least one"),
         (["model.path="], "model.path must name"),
+        (["model.exit.measure=kl"], "model.exit is for `zerokl sample`, got measure 'kl': .*nothing could be proved"),
+        (["model.recurrence=0"], "model.recurrence must be at least 1, got 0"),
         (["tracking.samples_every=-1"], "tracking.samples_every must be 0 or more, got -1"),
         (["tracking.max_model_gib=-1"], "tracking.max_model_gib must be 0 or more"),
         (["tracking.upload_timeout_s=0"], "tracking.upload_timeout_s must be above 0"),

@@ -82,8 +82,17 @@ def test_a_proof_of_fewer_groups_or_rollouts_than_the_batch_is_refused(tmp_path:
             folder.write_rollouts(1, BATCH, short)
 
 
+def test_a_folder_that_is_prepared_again_keeps_the_run_in_it(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "parent" / "part")
+    folder.prepare()
+    folder.append_metrics(1, {"train/loss": 0.5})
+    folder.prepare()
+    assert folder.read_metrics() == [{"step": 1, "train/loss": 0.5}] and folder.checkpoints_dir.is_dir()
+
+
 def test_rollouts_of_a_step_done_again_replace_the_old_ones(tmp_path: Path) -> None:
     folder = created(tmp_path)
+    folder.rollouts_dir.mkdir()
     folder.rollouts_path(1).write_text("cut sho")
     folder.write_rollouts(1, BATCH, proof(LOGPROBS, LOGPROBS))
     assert len(folder.rollouts_path(1).read_text().splitlines()) == 4

@@ -12,6 +12,7 @@ import pytest
 
 from reward.rubric import RewardConfig, RewardFunctionConfig
 from rl.config import Config, ModelConfig, TrackingConfig
+from rl.pretrain.config import PretrainConfig
 from rl.records import SampleRollout
 from rl.run_folder import RunFolder
 from rl.summary import Accuracy, RunSummary
@@ -211,6 +212,15 @@ def test_ledger_and_model_are_filed_with_what_identifies_the_run(
     assert model.references == {}
 
 
+def test_a_run_without_rollouts_is_tracked_by_the_same_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = install(monkeypatch)
+    tracker = WandbTracker()
+    tracker.start(PretrainConfig(tracking=TrackingConfig(project="depth")), RunFolder(tmp_path), 1)
+    tracker.log(1, {"train/loss": 0.5})
+    assert wandb.init_arguments["project"] == "depth" and wandb.init_arguments["config"]["kind"] == "pretrain"
+    assert wandb.run.calls == [(1, {"train/loss": 0.5})]
+
+
 def test_a_large_model_is_filed_by_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = install(monkeypatch)
     play(tmp_path, max_model_gib=2 / 2**30)
@@ -266,7 +276,7 @@ def test_a_run_is_filed_as_the_config_says_and_lies_in_its_folder(
     given = wandb.init_arguments
     assert (given["project"], given["group"], given["tags"]) == ("p", "g", ["t"])
     assert (given["dir"], given["name"]) == (str(tmp_path), tmp_path.name)
-    assert given["config"]["seed"] == 7 and given["config"]["model"] == {"path": "m"}
+    assert given["config"]["seed"] == 7 and given["config"]["model"]["path"] == "m"
     assert given["settings"].console == "off" and given["settings"].save_code is False
     assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "wandb")
 

@@ -20,6 +20,7 @@ from rl.inputs import read_inputs
 from rollout.types import PolicyVersion
 
 from ..commands import CONFIG
+from ..tiny_prm import write_tiny_prm
 
 Declared = Callable[..., RunContract]
 
@@ -100,6 +101,22 @@ def test_the_code_of_a_reward_function_is_in_it(declared: Declared, monkeypatch:
     assert change.startswith("reward.functions.0.sources.part_rewards: ")
 
 
+def test_process_rewards_are_in_it_with_their_model_and_their_code(
+    declared: Declared, tiny_model: Path, tmp_path: Path
+) -> None:
+    one, two = write_tiny_prm(tmp_path / "one", tiny_model), write_tiny_prm(tmp_path / "two", tiny_model)
+    before = declared(f"reward.process.prm={one}")
+    assert {"reward.process", "rl.credit", "reward.prm.model"} <= set(before.parts["reward"]["process"]["sources"])
+    assert "process" not in declared().parts["reward"]
+    assert before.changes(declared(f"reward.process.prm={two}")) == []
+    lower = declared(f"reward.process.prm={one}", "reward.process.level=0.1")
+    assert before.changes(lower) == ["reward.process.level: 0.5 -> 0.1"]
+    head = two / "prm_head.safetensors"
+    head.write_bytes(head.read_bytes()[:-1] + b"!")
+    (change,) = before.changes(declared(f"reward.process.prm={two}"))
+    assert change.startswith("reward.process.prm.prm_head.safetensors: ")
+
+
 def test_of_a_file_the_content_counts_and_not_the_folder(declared: Declared, tmp_path: Path) -> None:
     def with_file(place: str, last_answer: int) -> RunContract:
         folder = tmp_path / place
@@ -120,7 +137,7 @@ def test_of_a_file_the_content_counts_and_not_the_folder(declared: Declared, tmp
 
 def test_what_trainer_and_engines_compute_with_stands_under_compute() -> None:
     contract = Contract(
-        LinearPlan("onednn", 8), "vec", 128, False, True, 2**19, LogitTransform(), "float32", "cpu", "avx2", ()
+        LinearPlan("onednn", 8), "vec", 128, False, True, 2**19, LogitTransform(), None, "float32", "cpu", "avx2", ()
     )
     parts = computed_parts(contract, PolicyVersion(0, "d"))
     assert parts["weights"] == "d"

@@ -1,13 +1,14 @@
 import dataclasses
 
-from rl.types import StepRecord
+from rl.types import StepRecord, SupervisedRecord
 from rl.verification.difference import FLOW, OF_CONTRACT, compare_records, first_difference
 
 RECORD = {name: "same" for name in FLOW} | {"step": 4}
 
 
 def test_every_field_of_a_record_has_a_place_in_the_flow() -> None:
-    assert sorted(FLOW) == sorted([field.name for field in dataclasses.fields(StepRecord)] + ["prev", "hash"])
+    names = {field.name for kind in (StepRecord, SupervisedRecord) for field in dataclasses.fields(kind)}
+    assert sorted(FLOW) == sorted(names | {"prev", "hash"})
 
 
 def test_equal_records_have_no_difference() -> None:
