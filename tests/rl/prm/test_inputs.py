@@ -1,0 +1,50 @@
+"""What is wrong with the inputs is said before anything starts."""
+
+import dataclasses
+
+import pytest
+
+from rl.errors import UserError
+from rl.prm.config import load_prm_config
+from rl.prm.inputs import read_inputs
+from rl.prm.questions import read_questions
+from rl.tiny_model import tiny_tokenizer
+
+from ..commands import REPO
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *overrides: load_prm_config(REPO / "configs" / "tiny_prm.yaml", overrides)
+
+
+def test_questions_are_different_and_split_by_question(config):
+    inputs = read_inputs(config())
+    ids = [prompt.id for prompt in inputs.prompts]
+    assert sorted(id for part in inputs.parts.values() for id in part) == sorted(ids)
+    assert len({prompt.token_ids for prompt in inputs.prompts}) == len(ids) == 10
+    assert [len(inputs.parts[part]) for part in ("train", "calibration", "test")] == [6, 2, 2]
+
+
+def test_the_backbone_must_have_the_policys_vocabulary(config):
+    with pytest.raises(UserError, match="another vocabulary than the policy"):
+        read_inputs(config("prm.backbone=known:reader"))
+
+
+def test_a_step_token_must_be_of_the_vocabulary(config):
+    with pytest.raises(ValueError, match="no token '<extra_0>'"):
+        read_inputs(config("prm.step_token=<extra_0>"))
+    assert read_inputs(config("prm.step_token=<unused1>")).cutter.rule.step_token == "<unused1>"
+
+
+def test_sequences_must_fit_the_model(config):
+    with pytest.raises(UserError, match="more than the 2048 positions"):
+        read_inputs(config("rollout.max_model_len=4096"))
+
+
+def test_a_task_with_too_few_questions_is_told(config):
+    few = config("collect.num_questions=90", "data.params={min_terms: 1, max_terms: 1, min_digits: 1, max_digits: 1}")
+    few = dataclasses.replace(few, data=dataclasses.replace(few.data, num_held_out=1))
+    with pytest.raises(UserError, match="different questions to learn from, collect.num_questions asks for 90"):
+        read_questions(few, tiny_tokenizer())
