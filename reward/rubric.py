@@ -22,6 +22,7 @@ from typing import Any
 from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from reward.functions import load_reward_function
+from reward.process import ProcessConfig
 from reward.types import Reward
 from reward.worker import Failure, ScoreRequest, score_completions, start_worker
 from rollout.types import RolloutGroup
@@ -61,6 +62,13 @@ class RewardConfig:
     time_limit_s: float = 10.0
     """For one function on one group."""
     num_workers: int = 2
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    """In training: what a process reward model says of the steps, beside the functions."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the functions, by name."""
+        return {function.name: function.weight for function in self.functions}
 
 
 _SILENT = Failure("the reward workers gave no answer", "look at what else runs on the machine", is_loss=True)

@@ -21,6 +21,11 @@ class Algorithm(Protocol):
         """True when the loss reads `LossInputs.reference_logprobs`."""
         ...
 
+    @property
+    def credits_steps(self) -> bool:
+        """True when the loss reads `LossInputs.step_advantages`: each token can have an advantage of its own."""
+        ...
+
     def keeps(self, group: RewardedGroup) -> bool:
         """False when the group is to be replaced by another prompt's, which is dynamic sampling."""
         ...

@@ -34,6 +34,11 @@ class PolicyGradient(Algorithm):
         """True when there is a KL penalty."""
         return self.kl_coef > 0
 
+    @property
+    def credits_steps(self) -> bool:
+        """True: ratios and clipping are a token's."""
+        return True
+
     def keeps(self, group: RewardedGroup) -> bool:
         """True: every group is learnt from."""
         return True

@@ -18,6 +18,11 @@ class GSPO(GroupStandardised):
     clip_low: float = number(3e-4, above=0, at_most=1)
     clip_high: float = number(4e-4, above=0)
 
+    @property
+    def credits_steps(self) -> bool:
+        """False: a rollout is clipped whole, and has one advantage."""
+        return False
+
     def loss(self, inputs: LossInputs, totals: BatchTotals) -> torch.Tensor:
         """Mean over rollouts of mean KL penalty - min(ratio A, clip(ratio) A), one ratio a rollout; fp32 scalar."""
         objective = clipped(mean_ratio(inputs), inputs.advantages, self.clip_low, self.clip_high)

@@ -23,6 +23,11 @@ class RLOO(GroupRelative):
 
     clip: float = number(0.2, above=0, at_most=1)
 
+    @property
+    def credits_steps(self) -> bool:
+        """False: a rollout is clipped whole, and has one advantage."""
+        return False
+
     def advantages(self, groups: Sequence[RewardedGroup], max_new_tokens: int) -> list[tuple[float, ...]]:
         """r - mean of the others in the group; equal rewards give exactly 0."""
         return [tuple(less_the_others(self.shaped(group, max_new_tokens))) for group in groups]

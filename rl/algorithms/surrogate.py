@@ -22,8 +22,9 @@ def mean_ratio(inputs: LossInputs) -> torch.Tensor:
 
 
 def token_advantages(inputs: LossInputs) -> torch.Tensor:
-    """(T,) the advantage of the rollout that each token belongs to."""
-    return inputs.advantages[inputs.rollout_index]
+    """(T,) the advantage of the rollout that each token belongs to, with what its step has besides."""
+    advantages = inputs.advantages[inputs.rollout_index]
+    return advantages if inputs.step_advantages is None else advantages + inputs.step_advantages
 
 
 def clipped(ratio: torch.Tensor, advantages: torch.Tensor, low: float, high: float) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The four figures of a comparison, each a panel for one task."""
+"""The five figures of a comparison, each a panel for one task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +41,19 @@ def draw_accuracy(axis: Any, task: TaskComparison, height_points: float) -> None
     axis.set_ylim(*_room(task))
     axis.set_xlabel(f"tokens sampled to answer the {task.num_questions:,} questions once")
     axis.set_ylabel("accuracy, %")
+    axis.grid(axis="y", color=GRID, linewidth=0.6)
+    draw_labels(axis, labels, height_points)
+
+
+def draw_operations(axis: Any, task: TaskComparison, height_points: float) -> None:
+    """Accuracy over the operations that one answer takes, scaled logarithmically: depth and tokens on one axis."""
+    drawn = [(figures, figures.flops_per_answer) for figures in task.figures]
+    labels = [_draw_point(axis, task, figures, flops) for figures, flops in drawn if flops]
+    if not labels:
+        return _say(axis, "no sampling says what a token of its model takes")
+    axis.set_xscale("log")
+    axis.set_ylim(*_room(task))
+    axis.set(xlabel="FLOPs of the policy for one answer", ylabel="accuracy, %")
     axis.grid(axis="y", color=GRID, linewidth=0.6)
     draw_labels(axis, labels, height_points)
 
@@ -109,6 +122,15 @@ CHARTS = (
         lambda task: 3.5,
     ),
     Chart(
+        "operations",
+        "Accuracy against operations",
+        "Tokens drawn for one answer times what a token takes: two operations for every weight that it meets, the core "
+        "of a recurrent-depth model as often as it is run. Reading the question and attention to it are left out, and "
+        "so are models that judge. Bars are 95 % intervals over questions.",
+        draw_operations,
+        lambda task: 3.5,
+    ),
+    Chart(
         "pass_at_k",
         "pass@k",
         "The chance that one of k answers is right, by the unbiased estimator, for arms that give several. Where "
@@ -137,16 +159,22 @@ CHARTS = (
 )
 
 
-def _draw_arm(axis: Any, task: TaskComparison, figures: ArmFigures) -> Label:
-    style, tokens, accuracy = look(task, figures), figures.tokens_to_answer_all, figures.accuracy
-    axis.plot([tokens] * 2, [100 * accuracy.low, 100 * accuracy.high], color=style.colour, linewidth=1, alpha=0.45)
+def _draw_point(axis: Any, task: TaskComparison, figures: ArmFigures, x: float) -> Label:
+    style, accuracy = look(task, figures), figures.accuracy
+    axis.plot([x] * 2, [100 * accuracy.low, 100 * accuracy.high], color=style.colour, linewidth=1, alpha=0.45)
     y = 100 * accuracy.value
-    axis.plot([tokens], [y], color=style.colour, marker=style.marker, markersize=5, linestyle="none")
+    axis.plot([x], [y], color=style.colour, marker=style.marker, markersize=5, linestyle="none")
+    return Label(f"{figures.arm.name} · {y:.0f} %", x, y, style.colour)
+
+
+def _draw_arm(axis: Any, task: TaskComparison, figures: ArmFigures) -> Label:
+    tokens, style, y = figures.tokens_to_answer_all, look(task, figures), 100 * figures.accuracy.value
+    label = _draw_point(axis, task, figures, tokens)
     if figures.arm.training_tokens:
         paid = tokens + figures.arm.training_tokens
         axis.plot([tokens, paid], [y, y], color=style.colour, linewidth=0.8, linestyle=":")
         axis.plot([paid], [y], color=style.colour, marker=style.marker, markersize=5, markerfacecolor=PAPER)
-    return Label(f"{figures.arm.name} · {y:.0f} %", tokens, y, style.colour)
+    return label
 
 
 def _draw_curve(axis: Any, task: TaskComparison, figures: ArmFigures) -> Label:

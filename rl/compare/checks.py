@@ -14,8 +14,9 @@ from rl.config import Config, load_config
 from rl.data.config import DataConfig, sources_of
 from rl.errors import ConfigError, UserError
 from rl.sample.config import check as check_sampling
+from rl.sample.methods import STEPWISE
 
-CHOOSES_AMONG = ("best_of_n", "vote", "deepconf_offline", "deepconf_online")
+CHOOSES_AMONG = ("best_of_n", "vote", "deepconf_offline", "deepconf_online", *STEPWISE)
 """Methods that need more than one sample to do anything."""
 _CHOICES = {"dtype": ("auto", "bfloat16", "float32"), "tracker": ("wandb", "none")}
 
@@ -43,6 +44,8 @@ def _choices(config: CompareConfig) -> Iterator[str]:
     for key, choices in _CHOICES.items():
         if (value := getattr(config, key)) not in choices:
             yield f"{key} must be {' or '.join(choices)}, got {value!r}"
+    if config.model.exit.measure:
+        yield "model.exit is for `zerokl sample`; an arm goes as deep for one question as for another: take it out"
     if not config.model.path:
         yield "model.path must name the base model, got an empty text"
     if config.seed < 0:

@@ -37,10 +37,16 @@ class ArmConfig:
     name: str
     model: str = ""
     """Empty is the base model; else the folder of a run that has ended, or what `model.path` takes."""
+    recurrence: int | None = None
+    """As `model.recurrence`: the same model at another depth is another arm. None is what the checkpoint says, of the
+    base model what `model.recurrence` does."""
     method: str = "temperature"
     """As in `zerokl sample`."""
     params: dict[str, Any] = field(default_factory=dict)
     """Handed to the method, which checks them."""
+    prm: str = ""
+    """The process reward model of a method that looks at every step, as in `zerokl sample`. With another one the same
+    method is another arm."""
     num_samples: int = 1
     """What the method draws for a question: independent samples, candidates to choose from, or chains."""
     temperature: float = 1.0

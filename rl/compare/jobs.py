@@ -34,10 +34,10 @@ def plan(config: CompareConfig) -> list[Job]:
     ]
 
 
-def by_model(jobs: Iterable[Job]) -> list[tuple[str, list[Job]]]:
-    """The jobs of each model together, so that engines start once for each; those of the base model, if any, first."""
-    ordered = sorted(jobs, key=lambda job: job.arm.model)
-    return [(model, list(group)) for model, group in groupby(ordered, key=lambda job: job.arm.model)]
+def by_policy(jobs: Iterable[Job]) -> list[list[Job]]:
+    """The jobs of each model at each depth together, so that engines start once for each; the base model first."""
+    ordered = sorted(jobs, key=lambda job: (job.arm.model, job.arm.recurrence or 0))
+    return [list(group) for _, group in groupby(ordered, key=lambda job: (job.arm.model, job.arm.recurrence))]
 
 
 def folder_name(name: str) -> str:

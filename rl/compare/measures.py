@@ -87,6 +87,15 @@ class ArmFigures:
         return self.tokens_per_answer * len(self.samples.questions)
 
     @cached_property
+    def flops_per_answer(self) -> float | None:
+        """Operations of the policy's forward passes over the tokens drawn for one answer; None where nobody knows.
+
+        Reading the question is left out, and so is whatever judges candidates.
+        """
+        flops = self.samples.flops_per_token
+        return None if flops is None else flops * self.tokens_per_answer
+
+    @cached_property
     def scored_tokens(self) -> int:
         """Tokens whose log-probability was computed without drawing them."""
         return sum(question.scored_tokens for question in self.samples.questions)

@@ -6,6 +6,7 @@ from rl.config import load_config
 from rl.errors import UserError
 from rl.ledger import read_ledger
 from rl.models import resolved_dtype
+from rl.resume import TRAIN, kind_of
 from rl.run_folder import RunFolder
 
 
@@ -29,11 +30,11 @@ def checkpoint(model: str) -> str:
 
 
 def training_run(model: str) -> RunFolder | None:
-    """The run that `model`, its folder or its `model/`, came out of; None where there is none to be seen."""
+    """The run of `zerokl train` that `model`, its folder or its `model/`, came out of; None where none is seen."""
     path = Path(model)
     for folder in (path, path.parent) if path.name == "model" else (path,):
         run = RunFolder(folder)
-        if run.config_path.is_file() and run.ledger_path.is_file():
+        if run.config_path.is_file() and run.ledger_path.is_file() and kind_of(folder) == TRAIN:
             return run
     return None
 

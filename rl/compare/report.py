@@ -14,6 +14,7 @@ from rl.compare.comparison import Comparison, Contrast, TaskComparison
 from rl.compare.draw import write_png
 from rl.compare.measures import ArmFigures
 from rl.compare.page import render_page
+from rl.compare.savings import Saving, savings
 from rl.compare.verdict import Verdict, judge
 from rl.durable import naming, write_atomically
 
@@ -41,6 +42,7 @@ def summary_json(comparison: Comparison) -> str:
             for task in comparison.tasks
             for contrast in (*task.against_base, *task.trained_against_sampling)
         ],
+        "savings": [_saving_fields(task, saving) for task in comparison.tasks for saving in savings(task)],
     }
     return json.dumps(summary, indent=2, allow_nan=False) + "\n"
 
@@ -61,6 +63,9 @@ def arm_fields(task: TaskComparison, figures: ArmFigures) -> dict[str, Any]:
         "pass_at_k": {str(k): asdict(estimate) for k, estimate in figures.pass_at_k.items()},
         "sampled_tokens": figures.sampled_tokens,
         "tokens_per_answer": figures.tokens_per_answer,
+        "recurrence": figures.samples.recurrence,
+        "flops_per_token": figures.samples.flops_per_token,
+        "flops_per_answer": figures.flops_per_answer,
         "scored_tokens": figures.scored_tokens,
         "wall_s": figures.samples.wall_s,
         "training_tokens": figures.arm.training_tokens,
@@ -68,6 +73,7 @@ def arm_fields(task: TaskComparison, figures: ArmFigures) -> dict[str, Any]:
         "truncation_rate": figures.truncation_rate,
         "distinct_answers": figures.distinct_answers,
         "acceptance_rate": figures.samples.acceptance_rate,
+        "realised_success": figures.samples.realised_success,
     }
 
 
@@ -80,6 +86,10 @@ def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "equal_tokens": verdict.equal_tokens and _contrast_fields(verdict.task, verdict.equal_tokens),
         "single_shot": verdict.single_shot and _contrast_fields(verdict.task, verdict.single_shot),
     }
+
+
+def _saving_fields(task: TaskComparison, saving: Saving) -> dict[str, Any]:
+    return {**_contrast_fields(task, saving.contrast), "token_share": saving.token_share}
 
 
 def _contrast_fields(task: TaskComparison, contrast: Contrast) -> dict[str, Any]:

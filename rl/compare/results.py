@@ -22,6 +22,12 @@ class ArmSamples:
     wall_s: float
     acceptance_rate: float | None
     """Of proposals, where the method makes any."""
+    recurrence: float | None = None
+    """How often the core of its model was run; None for a model without one."""
+    flops_per_token: float | None = None
+    """Of its model's forward pass; None where the sampling did not say."""
+    realised_success: Mapping[str, Any] | None = None
+    """Where the method draws until it should have a right answer: `rl.sample.realised`."""
 
 
 def read_samples(path: Path) -> ArmSamples:
@@ -42,6 +48,9 @@ def read_samples(path: Path) -> ArmSamples:
         policy=str(summary["policy"]),
         wall_s=float(summary["wall_s"]),
         acceptance_rate=_optional_float(summary.get("acceptance_rate")),
+        recurrence=summary.get("recurrence"),
+        flops_per_token=summary.get("flops_per_token"),
+        realised_success=summary.get("realised_success"),
     )
 
 

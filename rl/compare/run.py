@@ -11,12 +11,13 @@ from pathlib import Path
 from rl.compare.checks import check
 from rl.compare.comparison import Comparison, TaskComparison
 from rl.compare.config import CompareConfig, render_compare_config
-from rl.compare.jobs import Job, by_model, plan
+from rl.compare.jobs import Job, by_policy, plan
 from rl.compare.measures import Arm, ArmFigures
 from rl.compare.models import final_weights, training_tokens
 from rl.compare.report import write_report
 from rl.compare.results import read_samples, require_same_questions
 from rl.compare.sampling import EngineSampler, Sampler
+from rl.compare.savings import savings
 from rl.compare.track import track
 from rl.compare.verdict import judge
 from rl.durable import write_atomically
@@ -44,6 +45,8 @@ def compare(config: CompareConfig, make_sampler: Callable[[CompareConfig], Sampl
     track(comparison, config, folder)
     for task in comparison.tasks:
         print(judge(task).sentence)
+        for saving in savings(task):
+            print(f"{task.name}: {saving.sentence}.")
     print(f"report: {folder.report_dir / 'index.html'}", flush=True)
 
 
@@ -64,11 +67,13 @@ def not_done(config: CompareConfig, jobs: Sequence[Job], sampler: Sampler) -> li
 
 
 def sample_all(jobs: Sequence[Job], sampler: Sampler) -> None:
-    """Nothing; does the jobs, those of a model together, and says on stderr how far it is."""
+    """Nothing; does the jobs, those of a policy together, and says on stderr how far it is."""
     started_at, num_done = time.monotonic(), 0
-    for model, own in by_model(jobs):
-        _say(f"starting engines for {model or 'the base model'}")
-        with sampler.open(model) as do:
+    for own in by_policy(jobs):
+        arm = own[0].arm
+        depth = "" if arm.recurrence is None else f" at recurrence {arm.recurrence}"
+        _say(f"starting engines for {arm.model or 'the base model'}{depth}")
+        with sampler.open(arm) as do:
             for job in own:
                 do(job)
                 num_done += 1

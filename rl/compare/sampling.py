@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
 from reward.rubric import Rubric
-from rl.compare.config import CompareConfig
+from rl.compare.config import ArmConfig, CompareConfig
 from rl.compare.jobs import Job
 from rl.compare.models import checkpoint
 from rl.config import ModelConfig, RunConfig
@@ -26,8 +26,8 @@ class Sampler(Protocol):
         """The config of the job's sampling, as it is written to its folder."""
         ...
 
-    def open(self, model: str) -> AbstractContextManager[Callable[[Job], object]]:
-        """What does jobs of `model`, named as an arm names it: afterwards a job's folder is complete."""
+    def open(self, arm: ArmConfig) -> AbstractContextManager[Callable[[Job], object]]:
+        """What does jobs of the arm's model at its depth: afterwards a job's folder is complete."""
         ...
 
 
@@ -58,14 +58,14 @@ class EngineSampler:
         return render_sample_config(sample_config(self._config, job))
 
     @contextmanager
-    def open(self, model: str) -> Iterator[Callable[[Job], object]]:
-        """What does jobs of `model`, on engines that are up."""
+    def open(self, arm: ArmConfig) -> Iterator[Callable[[Job], object]]:
+        """What does jobs of the arm's model at its depth, on engines that are up."""
         from rl.sample.engines import engines
         from rl.sample.run import sample_into
 
         config = self._config
-        path, base = _paths(config, model)
-        with engines(path, base, config.dtype, config.rollout, config.seed, config.timeout_s) as up:
+        model, base = models_of(config, arm)
+        with engines(model, base, config.dtype, config.rollout, config.seed, config.timeout_s) as up:
 
             def do(job: Job) -> object:
                 with EvalProgress(job.name, job.task.num_questions) as progress:
@@ -76,14 +76,16 @@ class EngineSampler:
 
 def sample_config(config: CompareConfig, job: Job) -> SampleConfig:
     """What `zerokl sample` would be given to do the job."""
-    path, base = _paths(config, job.arm.model)
+    model, base = models_of(config, job.arm)
     return SampleConfig(
         seed=config.seed,
-        model=ModelConfig(path),
-        base_model=base,
+        model=model,
+        base_model=base.path,
+        base_recurrence=base.recurrence,
         run=RunConfig(str(job.folder)),
         method=job.arm.method,
         params=dict(job.arm.params),
+        prm=job.arm.prm,
         num_samples=job.arm.num_samples,
         temperature=job.arm.temperature,
         max_new_tokens=job.task.max_new_tokens,
@@ -96,6 +98,10 @@ def sample_config(config: CompareConfig, job: Job) -> SampleConfig:
     )
 
 
-def _paths(config: CompareConfig, model: str) -> tuple[str, str]:
-    """What samples, and under what its completions are scored; the latter is empty where both are the same."""
-    return (checkpoint(model), config.model.path) if model else (config.model.path, "")
+def models_of(config: CompareConfig, arm: ArmConfig) -> tuple[ModelConfig, ModelConfig]:
+    """What samples for an arm, and under what its completions are scored: its path is empty where both are the same."""
+    if arm.model:
+        return ModelConfig(checkpoint(arm.model), arm.recurrence), config.model
+    recurrence = config.model.recurrence if arm.recurrence is None else arm.recurrence
+    own = ModelConfig(config.model.path, recurrence)
+    return own, ModelConfig("") if own == config.model else config.model

@@ -8,10 +8,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from reward.rubric import RewardConfig
-from rl.config import ModelConfig, RunConfig, load_as
+from rl.config import ExitConfig, ModelConfig, RunConfig, load_as
 from rl.data.config import DataConfig, data_problems, with_task
 from rl.errors import ConfigError
-from rl.sample.methods import Method, make_method
+from rl.sample.methods import Method, make_method, require_prm
 from rollout.config import RolloutConfig
 
 
@@ -24,10 +24,15 @@ class SampleConfig:
     model: ModelConfig
     base_model: str = ""
     """As `model.path`: under which model completions are scored for their likelihood; empty is the model itself."""
+    base_recurrence: int | None = None
+    """As `model.recurrence`, of `base_model`."""
     run: RunConfig = field(default_factory=RunConfig)
     method: str = "temperature"
     params: dict[str, Any] = field(default_factory=dict)
     """Handed to the method, which checks them."""
+    prm: str = ""
+    """The process reward model of methods that look at every step: a folder of `zerokl train-prm`, or a YAML file that
+    describes somebody else's."""
     num_samples: int = 1
     """What is drawn for a question: samples or chains that are all returned, or candidates of which one is chosen."""
     temperature: float = 1.0
@@ -60,12 +65,22 @@ def check(config: SampleConfig) -> None:
     for key in ("num_questions", "num_samples", "max_new_tokens"):
         if getattr(config, key) < 1:
             problems.append(f"{key} must be at least 1, got {getattr(config, key)}")
+    depths = {"model.recurrence": config.model.recurrence, "base_recurrence": config.base_recurrence}
+    for key, recurrence in depths.items():
+        if recurrence is not None and recurrence < 1:
+            problems.append(f"{key} must be at least 1, got {recurrence}")
+    problems += exit_problems(config.model.exit)
     if not config.reward.functions:
         problems.append("reward.functions must name at least one reward function, got none")
-    try:
-        method_of(config)
-    except ValueError as error:
-        problems.append(str(error))
+    if config.reward.process.prm:
+        problems.append(
+            "reward.process is for training; to sample with a process reward model set prm, and take it out"
+        )
+    for require in (lambda: method_of(config), lambda: require_prm(config.method, config.prm)):
+        try:
+            require()
+        except ValueError as error:
+            problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -73,6 +88,23 @@ def check(config: SampleConfig) -> None:
 def method_of(config: SampleConfig) -> Method:
     """The method that the config asks for. Raises ValueError saying what is wrong with its settings."""
     return make_method(config.method, config.params, config.num_samples, config.temperature, config.max_new_tokens)
+
+
+def exit_problems(exit_: ExitConfig) -> list[str]:
+    """What of `model.exit` is wrong, a line each."""
+    from kernels.recurrent.exit import MEASURES  # here, for it brings torch
+
+    problems = []
+    if exit_.measure not in ("", *MEASURES):
+        problems.append(f"model.exit.measure must be {' or '.join(MEASURES)}, or empty, got {exit_.measure!r}")
+    if not exit_.threshold > 0:
+        problems.append(f"model.exit.threshold must be above 0, got {exit_.threshold}")
+    return problems
+
+
+def base_of(config: SampleConfig) -> ModelConfig:
+    """The model under which completions are scored; its path is empty where that is the one that samples."""
+    return ModelConfig(config.base_model, config.base_recurrence)
 
 
 def render_sample_config(config: SampleConfig) -> str:

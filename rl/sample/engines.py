@@ -1,17 +1,39 @@
-"""The engines of a sampling, and the base model beside them that says how likely completions are."""
+"""The engines of a sampling, and the models beside them: the base, which says how likely completions are, and PRMs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kernels.recurrent.depth import recurrence_of
+from kernels.recurrent.exit import ExitRule
+from kernels.recurrent.registration import register
+from rl.config import ModelConfig
 from rl.errors import UserError, bad_input
 from rl.forward import ForwardPass
-from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, resolved_dtype, stop_token_ids
+from rl.models import load_tokenizer, resolved_dtype, stop_token_ids
 from rl.policy_pool import policy_pool
+from rl.recurrent.checkpoint import policy_folder
+from rl.recurrent.flops import Cost, cost_of
+from rl.recurrent.room import require_room
+from rl.sample.step_scorers import StepScorers
 from rollout.config import RolloutConfig
 from rollout.pool import RolloutPool
+from rollout.types import Prompt
+
+
+@dataclass(frozen=True)
+class Thinker:
+    """The model's own forward pass, asked when further thought changes nothing."""
+
+    forward: ForwardPass
+    rule: ExitRule
+
+    def settle(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """The prompts, each with the depth that its question has to go to."""
+        depths = self.forward.settled_depths(prompts, self.rule)
+        return [replace(prompt, recurrence=depth) for prompt, depth in zip(prompts, depths, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -24,6 +46,11 @@ class Engines:
     tokenizer: Any
     stop_token_ids: tuple[int, ...]
     max_model_len: int
+    step_scorers: StepScorers
+    cost: Cost
+    """Of a token, at the depth of the engines."""
+    thinker: Thinker | None
+    """Says how deep each question has to go; None where all go as deep."""
 
     @property
     def policy(self) -> str:
@@ -34,24 +61,52 @@ class Engines:
 
 @contextmanager
 def engines(
-    model: str, base_model: str, dtype: str, rollout: RolloutConfig, seed: int, timeout_s: float
+    model: ModelConfig, base: ModelConfig, dtype: str, rollout: RolloutConfig, seed: int, timeout_s: float
 ) -> Iterator[Engines]:
-    """Engines for `model`, as `model.path` in a config. Ray must be up; leaving ends them.
+    """Engines for `model`, and `base` beside them; an empty path there is the model itself. Ray must be up; leaving
+    ends them.
 
     Raises UserError for models that are not there, are not alike, or cannot be exact.
     """
     with ExitStack() as stack:
         with bad_input():
-            model_dir = resolve_model(model, MODEL_CACHE, seed=seed).resolve()
-            base_dir = resolve_model(base_model or model, MODEL_CACHE, seed=seed).resolve()
+            model_dir = policy_folder(model, seed)
+            base_dir = policy_folder(base, seed) if base.path else model_dir
+            dtype = resolved_dtype(dtype)
+            model_config = require_deep_room(model_dir, rollout, dtype)
             tokenizer = load_tokenizer(model_dir)
             _require_same_tokens(tokenizer, base_dir)
-            dtype = resolved_dtype(dtype)
-            base = ForwardPass()
-            stack.callback(base.close)
-            base.load(base_dir, dtype, rollout.max_model_len)
+            forward = ForwardPass()
+            stack.callback(forward.close)
+            forward.load(base_dir, dtype, rollout.max_model_len)
+            thinker = _thinker(model, model_config)
+            if thinker:
+                stack.callback(thinker.forward.close)
+                thinker.forward.load(model_dir, dtype, rollout.max_model_len)
             pool = stack.enter_context(policy_pool(model_dir, dtype, rollout, seed, timeout_s))
-        yield Engines(pool, base, tokenizer, stop_token_ids(model_dir, tokenizer), rollout.max_model_len)
+        step_scorers = StepScorers(tokenizer, timeout_s)
+        stack.callback(step_scorers.close)
+        stop_ids = stop_token_ids(model_dir, tokenizer)
+        cost = cost_of(model_config)
+        yield Engines(pool, forward, tokenizer, stop_ids, rollout.max_model_len, step_scorers, cost, thinker)
+
+
+def _thinker(model: ModelConfig, model_config: Any) -> Thinker | None:
+    if not model.exit.measure:
+        return None
+    if recurrence_of(model_config) is None:
+        raise UserError(f"model.exit needs a recurrent-depth checkpoint, and {model.path} has no core; take it out")
+    return Thinker(ForwardPass(), ExitRule(model.exit.measure, model.exit.threshold))
+
+
+def require_deep_room(model_dir: Path, rollout: RolloutConfig, dtype: str) -> Any:
+    """The checkpoint's Hugging Face config. Raises UserError where the KV cache is too small for its depth."""
+    from transformers import AutoConfig
+
+    register()
+    model_config = AutoConfig.from_pretrained(model_dir)
+    require_room(model_config, rollout, dtype)
+    return model_config
 
 
 def _require_same_tokens(tokenizer: Any, base_dir: Path) -> None:

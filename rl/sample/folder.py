@@ -47,6 +47,8 @@ class QuestionSamples:
     """All that were drawn, whatever became of them."""
     scored_tokens: int
     """Tokens whose log-probability was computed without drawing them."""
+    recurrence: int | None = None
+    """How often the core was run for the question, where `model.exit` decided it; None elsewhere."""
 
     def to_line(self) -> str:
         """As JSON; the log-probability in hex, so that no bit is lost."""
@@ -84,7 +86,12 @@ def parse_line(line: str) -> QuestionSamples:
     if not returned or not all(0 <= index < len(candidates) for index in returned):
         raise ValueError(f"`returned` must name some of the {len(candidates)} candidates, got {list(returned)}")
     return QuestionSamples(
-        fields["prompt_id"], candidates, returned, int(fields["sampled_tokens"]), int(fields["scored_tokens"])
+        prompt_id=fields["prompt_id"],
+        candidates=candidates,
+        returned=returned,
+        sampled_tokens=int(fields["sampled_tokens"]),
+        scored_tokens=int(fields["scored_tokens"]),
+        recurrence=fields.get("recurrence"),
     )
 
 

@@ -6,15 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rollout.search.beam import DVTS, AdaptiveBeam, BeamSearch
 from rollout.search.best_of import BestOfN, BestOfOutcome
 from rollout.search.deepconf import DeepConf
 from rollout.search.deepconf_online import DeepConfOnline
 from rollout.search.plain import Greedy, Temperature
 from rollout.search.power import PowerSampling
 from rollout.search.smc import PowerSMC
+from rollout.search.step_best_of import AdaptiveBestOfN, PRMBestOfN
 from rollout.search.types import Outcome, Path, SearchMethod
 from rollout.search.vote import MajorityVote, VoteOutcome
 
+STEPWISE: dict[str, type] = {
+    "prm_best_of_n": PRMBestOfN,
+    "adaptive_best_of_n": AdaptiveBestOfN,
+    "prm_beam": BeamSearch,
+    "adaptive_beam": AdaptiveBeam,
+    "dvts": DVTS,
+}
+"""Those that look at every step by a process reward model."""
 METHODS: dict[str, type] = {
     "greedy": Greedy,
     "temperature": Temperature,
@@ -24,6 +34,7 @@ METHODS: dict[str, type] = {
     "deepconf_online": DeepConfOnline,
     "power": PowerSampling,
     "power_smc": PowerSMC,
+    **STEPWISE,
 }
 NUM_CANDIDATES, TEMPERATURE, MAX_NEW_TOKENS = "num_candidates", "temperature", "max_new_tokens"
 COMMON = {NUM_CANDIDATES: "num_samples", TEMPERATURE: "temperature", MAX_NEW_TOKENS: "max_new_tokens"}
@@ -56,6 +67,17 @@ def make_method(name: str, params: dict[str, Any], num_samples: int, temperature
     except TypeError as error:
         raise ValueError(f"params of method {name}: a value is of the wrong type ({error})") from error
     return Method(search, 1 if NUM_CANDIDATES in fields else num_samples)
+
+
+def require_prm(method: str, prm: str) -> None:
+    """Nothing; raises ValueError where a method needs a process reward model and has none, or the other way round."""
+    if method in STEPWISE and not prm:
+        raise ValueError(
+            f"prm must be the path of a process reward model for {method}, got an empty text; "
+            "`zerokl train-prm` makes one"
+        )
+    if prm and method in METHODS and method not in STEPWISE:
+        raise ValueError(f"method {method} looks at no process reward model, got prm={prm}; leave it out")
 
 
 def completions_of(outcome: Outcome) -> tuple[tuple[Path, ...], int]:

@@ -16,12 +16,14 @@ from rl.clock import Clock
 from rl.cluster import ray_cluster
 from rl.errors import bad_input
 from rl.evaluation.progress import EvalProgress
-from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, stop_token_ids
-from rl.sample.config import SampleConfig, method_of, render_sample_config
-from rl.sample.engines import Engines, engines
+from rl.models import load_tokenizer, resolved_dtype, stop_token_ids
+from rl.recurrent.checkpoint import policy_folder
+from rl.sample.config import SampleConfig, base_of, method_of, render_sample_config
+from rl.sample.engines import Engines, engines, require_deep_room
 from rl.sample.folder import Candidate, ChunkEffort, QuestionSamples, SampleFolder
 from rl.sample.methods import Method, completions_of
 from rl.sample.questions import read_questions
+from rl.sample.step_scorers import require_step_scorer
 from rl.sample.summary import summarize
 from rl.types import CORRECT
 from rollout.search.types import Outcome, Scorer, SearchResult, Task, Tools
@@ -44,9 +46,7 @@ def sample(config: SampleConfig) -> dict[str, object]:
         progress.phase("starting Ray and vLLM")
         with (
             ray_cluster(),
-            engines(
-                config.model.path, config.base_model, config.dtype, config.rollout, config.seed, config.timeout_s
-            ) as up,
+            engines(config.model, base_of(config), config.dtype, config.rollout, config.seed, config.timeout_s) as up,
         ):
             return sample_into(folder, config, up, rubric, progress)
 
@@ -60,25 +60,28 @@ def sample_into(
         num_done = folder.open(render_sample_config(config))
         prompts = _questions(config, up.tokenizer, up.max_model_len)
     progress.phase("sampling")
-    for chunk in _chunks(prompts[num_done:], config):
+    for questions in _chunks(prompts[num_done:], config):
         clock = Clock()
-        result = method.search.search(_tasks(chunk, method), _tools(up, rubric, config.seed))
+        chunk = up.thinker.settle(questions) if up.thinker else questions
+        result = method.search.search(_tasks(chunk, method), _tools(up, rubric, config))
         clock.lap("sample")
         folder.append_effort(_chunk_effort(num_done, len(chunk), result, clock.total_s))
         for samples in _graded(chunk, result.outcomes, method.num_tasks, up, rubric):
             folder.append(samples)
         num_done += len(chunk)
         progress.done(num_done)
-    summary = summarize(folder, config, up.policy)
+    summary = summarize(folder, config, up.policy, up.cost)
     folder.write_summary(summary)
     return summary
 
 
 def _require_inputs(config: SampleConfig) -> None:
-    """Nothing; raises ValueError for a model or questions that cannot be had, before an engine starts."""
-    model_dir = resolve_model(config.model.path, MODEL_CACHE, seed=config.seed)
+    """Nothing; raises ValueError for a model, a PRM or questions that cannot be had, before an engine starts."""
+    model_dir = policy_folder(config.model, config.seed)
+    require_deep_room(model_dir, config.rollout, resolved_dtype(config.dtype))
     tokenizer = load_tokenizer(model_dir)
     stop_token_ids(model_dir, tokenizer)
+    require_step_scorer(config.prm, tokenizer)
     _questions(config, tokenizer, config.rollout.max_model_len)
 
 
@@ -100,7 +103,7 @@ def _tasks(prompts: Sequence[Prompt], method: Method) -> list[Task]:
     return [Task(prompt, sample) for prompt in prompts for sample in range(method.num_tasks)]
 
 
-def _tools(up: Engines, rubric: Rubric, seed: int) -> Tools:
+def _tools(up: Engines, rubric: Rubric, config: SampleConfig) -> Tools:
     def extract(prompt: Prompt, token_ids: tuple[int, ...]) -> str | None:
         return read_answer(_text(up, token_ids), prompt.columns)
 
@@ -108,7 +111,8 @@ def _tools(up: Engines, rubric: Rubric, seed: int) -> Tools:
         groups = [_group(prompt, [completion], up) for prompt, completion in completions]
         return [rewards[0].value for rewards in rubric.score(groups)]
 
-    return Tools(up.pool, up.stop_token_ids, seed, extract, Scorer(score))
+    step_scorer = up.step_scorers.get(config.prm)
+    return Tools(up.pool, up.stop_token_ids, config.seed, extract, Scorer(score), step_scorer)
 
 
 def _graded(
@@ -128,6 +132,7 @@ def _graded(
             returned=answer.returned,
             sampled_tokens=answer.sampled_tokens,
             scored_tokens=answer.scored_tokens,
+            recurrence=group.prompt.recurrence,
         )
 
 

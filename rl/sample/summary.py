@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from rl.evaluation.passk import mean_over_questions, pass_at_k
-from rl.sample.config import SampleConfig
+from rl.recurrent.flops import Cost
+from rl.sample.config import SampleConfig, method_of
 from rl.sample.folder import QuestionSamples, SampleFolder
+from rl.sample.realised import realised_success, render_realised
 
 
-def summarize(folder: SampleFolder, config: SampleConfig, policy: str) -> dict[str, Any]:
-    """The figures of a finished sampling, as they go into `summary.json`. policy: digest of the weights."""
+def summarize(folder: SampleFolder, config: SampleConfig, policy: str, cost: Cost) -> dict[str, Any]:
+    """The figures of a finished sampling, as they go into `summary.json`.
+
+    policy: digest of the weights; cost: of a token.
+    """
     questions, efforts = folder.questions(), folder.efforts()
     answers = [[question.candidates[index] for index in question.returned] for question in questions]
     candidates = [candidate for question in questions for candidate in question.candidates]
@@ -22,6 +27,7 @@ def summarize(folder: SampleFolder, config: SampleConfig, policy: str) -> dict[s
         "method": config.method,
         "model": config.model.path,
         "policy": policy,
+        **_cost_fields(questions, cost),
         "num_questions": len(questions),
         "accuracy": accuracy.value,
         "accuracy_low": accuracy.low,
@@ -34,6 +40,7 @@ def summarize(folder: SampleFolder, config: SampleConfig, policy: str) -> dict[s
         "scored_tokens": sum(question.scored_tokens for question in questions),
         "acceptance_rate": sum(effort.num_accepted for effort in efforts) / proposals if proposals else None,
         "mean_in_flight": statistics.fmean(in_flight) if in_flight else None,
+        "realised_success": realised_success(method_of(config).search, questions),
         "wall_s": sum(effort.wall_s for effort in efforts),
     }
 
@@ -51,14 +58,36 @@ def render(summary: dict[str, Any]) -> str:
         ("truncated", f"{100 * summary['truncation_rate']:.1f} %"),
         ("tokens sampled", f"{summary['sampled_tokens']:,} at {tokens_per_s:,.0f} tok/s"),
         ("tokens returned", f"{summary['returned_tokens']:,}"),
+        ("a token takes", _cost(summary)),
         *_optional(summary),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
+def _cost_fields(questions: Sequence[QuestionSamples], cost: Cost) -> dict[str, float | None]:
+    """Depth and price of a token: the mean over tokens where each question went as deep as it had to."""
+    if cost.recurrence is None:
+        return {"recurrence": None, "flops_per_token": cost.flops_per_token}
+    depths = [(cost.recurrence if q.recurrence is None else q.recurrence, q.sampled_tokens) for q in questions]
+    num_tokens = sum(tokens for _, tokens in depths)
+    return {
+        "recurrence": sum(depth * tokens for depth, tokens in depths) / num_tokens,
+        "flops_per_token": sum(cost.at(depth) * tokens for depth, tokens in depths) / num_tokens,
+    }
+
+
+def _cost(summary: dict[str, Any]) -> str:
+    depth = "" if summary["recurrence"] is None else f" at recurrence {summary['recurrence']:.3g}"
+    return f"{summary['flops_per_token']:.3g} FLOPs{depth}"
+
+
 def _optional(summary: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
+    if summary["scored_tokens"]:
+        rows.append(("tokens scored", f"{summary['scored_tokens']:,}"))
+    if summary["realised_success"] is not None:
+        rows.append(("right among the candidates", render_realised(summary["realised_success"])))
     if summary["acceptance_rate"] is not None:
         rows.append(("proposals accepted", f"{100 * summary['acceptance_rate']:.1f} %"))
     if summary["mean_in_flight"] is not None:

@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollout.search.checks import require_at_least_one
 from rollout.search.drawing import Drawing
 from rollout.search.meter import Meter
-from rollout.search.plain import draw_candidates, require_temperature
+from rollout.search.plain import Candidates, draw_candidates
 from rollout.search.types import Outcome, Path, Scorer, SearchResult, Task, Tools
 
 
@@ -22,16 +21,8 @@ class BestOfOutcome(Outcome):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestOfN:
+class BestOfN(Candidates):
     """`num_candidates` completions a task. Of equal scores the first candidate wins."""
-
-    num_candidates: int = 8
-    temperature: float = 1.0
-    max_new_tokens: int = 3072
-
-    def __post_init__(self) -> None:
-        require_at_least_one(num_candidates=self.num_candidates, max_new_tokens=self.max_new_tokens)
-        require_temperature(self.temperature)
 
     def search(self, tasks: Sequence[Task], tools: Tools) -> SearchResult:
         """A `BestOfOutcome` per task. Raises ValueError without a scorer."""
@@ -41,9 +32,16 @@ class BestOfN:
         drawing = Drawing(tasks, tools, meter, self.temperature, self.num_candidates)
         candidates = draw_candidates(drawing, self.max_new_tokens)
         scores = _scores(tasks, candidates, tools.scorer)
-        return meter.result(
-            [_outcome(i, task, candidates[i], scores[i], tools.scorer.is_model, meter) for i, task in enumerate(tasks)]
-        )
+        if tools.scorer.is_model:
+            for i, paths in enumerate(candidates):
+                meter.book_scored(i, sum(len(path.token_ids) for path in paths))
+        return meter.result([best_of(i, task, candidates[i], scores[i], meter) for i, task in enumerate(tasks)])
+
+
+def best_of(index: int, task: Task, candidates: Sequence[Path], scores: Sequence[float], meter: Meter) -> BestOfOutcome:
+    """What task `index` comes to with `candidates`: the one with the highest score, of equals the first."""
+    best = candidates[max(range(len(scores)), key=lambda i: (scores[i], -i))]
+    return BestOfOutcome(task, best, meter.effort(index, best), tuple(candidates), tuple(scores))
 
 
 def _scores(tasks: Sequence[Task], candidates: Sequence[tuple[Path, ...]], scorer: Scorer) -> list[tuple[float, ...]]:
@@ -56,11 +54,3 @@ def _scores(tasks: Sequence[Task], candidates: Sequence[tuple[Path, ...]], score
         raise ValueError("the scorer gave a score that is not a number; completions cannot be ordered by it")
     ends = iter(values)
     return [tuple(next(ends) for _ in paths) for paths in candidates]
-
-
-def _outcome(
-    index: int, task: Task, candidates: tuple[Path, ...], scores: tuple[float, ...], is_model: bool, meter: Meter
-) -> BestOfOutcome:
-    best = candidates[max(range(len(scores)), key=lambda i: (scores[i], -i))]
-    num_scored = sum(len(path.token_ids) for path in candidates) if is_model else 0
-    return BestOfOutcome(task, best, meter.effort(index, best, num_scored), candidates, scores)

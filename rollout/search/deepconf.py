@@ -13,7 +13,7 @@ from rollout.search.checks import require, require_at_least_one, require_one_of
 from rollout.search.confidence import MEASURES, scaled_window
 from rollout.search.drawing import Drawing
 from rollout.search.meter import Meter
-from rollout.search.plain import draw_candidates, require_temperature
+from rollout.search.plain import Candidates, draw_candidates
 from rollout.search.types import Extract, Path, SearchResult, Task, Tools
 from rollout.search.vote import Ballot, VoteOutcome, count_votes, extractor
 
@@ -32,7 +32,7 @@ class ConfidentOutcome(VoteOutcome):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepConf:
+class DeepConf(Candidates):
     """`num_candidates` complete traces a task."""
 
     num_candidates: int = 16
@@ -42,15 +42,12 @@ class DeepConf:
     """What a trace's confidence is: mean, lowest_group, bottom_groups or tail."""
     window_tokens: int | None = None
     """Tokens of a group; None scales the paper's 2048 down to short answers."""
-    temperature: float = 1.0
-    max_new_tokens: int = 3072
 
     def __post_init__(self) -> None:
-        require_at_least_one(num_candidates=self.num_candidates, max_new_tokens=self.max_new_tokens)
+        super().__post_init__()
         require_at_least_one(window_tokens=self.window)
         require(0 < self.keep_percent <= 100, "keep_percent", "above 0 and at most 100", self.keep_percent)
         require_one_of("measure", self.measure, MEASURES)
-        require_temperature(self.temperature)
 
     @property
     def window(self) -> int:

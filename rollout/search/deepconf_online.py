@@ -22,13 +22,13 @@ from rollout.search.confidence import first_below, lowest_group, scaled_window
 from rollout.search.deepconf import NUM_TOP, Traces, confident_vote
 from rollout.search.drawing import Draw, Drawing, drawn_on
 from rollout.search.meter import Meter
-from rollout.search.plain import require_temperature
+from rollout.search.plain import Candidates
 from rollout.search.types import Extract, Path, SearchResult, Task, Tools
 from rollout.search.vote import extractor
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepConfOnline:
+class DeepConfOnline(Candidates):
     """At most `num_candidates` traces a task, warm-up included."""
 
     num_candidates: int = 64
@@ -43,17 +43,15 @@ class DeepConfOnline:
     """Tokens of a group; None scales the paper's 2048 down to short answers."""
     block_tokens: int = 64
     """Tokens between two looks at the confidence: up to so many are drawn in vain when a trace is stopped."""
-    temperature: float = 1.0
-    max_new_tokens: int = 3072
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_blocks(self.block_tokens, self.max_new_tokens)
         require_at_least_one(num_warmup=self.num_warmup, wave_traces=self.wave_traces, window_tokens=self.window)
         rule = f"at least num_warmup={self.num_warmup}, which it includes"
         require(self.num_candidates >= self.num_warmup, "num_candidates", rule, self.num_candidates)
         require(0 < self.keep_percent <= 100, "keep_percent", "above 0 and at most 100", self.keep_percent)
         require(0 < self.consensus <= 1, "consensus", "above 0 and at most 1", self.consensus)
-        require_temperature(self.temperature)
 
     @property
     def window(self) -> int:

@@ -47,6 +47,19 @@ class Greedy:
         return Temperature(temperature=0.0, max_new_tokens=self.max_new_tokens).search(tasks, tools)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """What methods share that draw several completions for a task and make one outcome of them."""
+
+    num_candidates: int = 8
+    temperature: float = 1.0
+    max_new_tokens: int = 3072
+
+    def __post_init__(self) -> None:
+        require_at_least_one(num_candidates=self.num_candidates, max_new_tokens=self.max_new_tokens)
+        require_temperature(self.temperature)
+
+
 def draw_candidates(drawing: Drawing, max_new_tokens: int) -> list[tuple[Path, ...]]:
     """`drawing.num_members` completions for each task, all in one call of the sampler."""
     size = drawing.num_members

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rollout.extension import Continuation, ContinuationSampler
+from rollout.search.stepwise import StepScorer
 from rollout.types import Prompt
 
 
@@ -121,7 +122,9 @@ class Tools:
     extract: Extract | None = None
     """For methods that vote."""
     scorer: Scorer | None = None
-    """For methods that choose."""
+    """For methods that choose among whole completions."""
+    step_scorer: StepScorer | None = None
+    """For methods that look at every step."""
 
     def __post_init__(self) -> None:
         if not self.stop_token_ids:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollout.search.checks import require_at_least_one
 from rollout.search.drawing import Drawing
 from rollout.search.meter import Meter
-from rollout.search.plain import draw_candidates, require_temperature
+from rollout.search.plain import Candidates, draw_candidates
 from rollout.search.types import Extract, Outcome, Path, SearchResult, Task, Tools
 
 
@@ -33,16 +32,8 @@ class VoteOutcome(Outcome):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MajorityVote:
+class MajorityVote(Candidates):
     """`num_candidates` completions a task, one vote each."""
-
-    num_candidates: int = 8
-    temperature: float = 1.0
-    max_new_tokens: int = 3072
-
-    def __post_init__(self) -> None:
-        require_at_least_one(num_candidates=self.num_candidates, max_new_tokens=self.max_new_tokens)
-        require_temperature(self.temperature)
 
     def search(self, tasks: Sequence[Task], tools: Tools) -> SearchResult:
         """A `VoteOutcome` per task. Raises ValueError where nothing extracts answers."""

@@ -48,6 +48,18 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
         assert expected in found, found
 
 
+def test_an_arm_that_looks_at_steps_names_its_process_reward_model_and_no_other_arm_does(tmp_path: Path) -> None:
+    config = comparison(tmp_path)
+    config.arms += [
+        ArmConfig("calibrated", method="adaptive_best_of_n", num_samples=16, prm="runs/prm/model"),
+        ArmConfig("uncalibrated", method="prm_best_of_n", num_samples=16),
+        ArmConfig("votes", method="vote", num_samples=16, prm="runs/prm/model"),
+    ]
+    needs, has_no_use = problems(config)
+    assert needs.startswith("arms.3 (uncalibrated): prm must be the path of a process reward model for prm_best_of_n")
+    assert has_no_use.startswith("arms.4 (votes): method vote looks at no process reward model, got prm=runs/prm/model")
+
+
 def test_a_block_longer_than_one_task_allows_is_said_of_that_task(tmp_path: Path) -> None:
     config = comparison(tmp_path)
     config.arms.append(ArmConfig("power", method="power", params={"block_tokens": 32}))

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -21,6 +22,12 @@ def test_each_independent_sample_is_an_answer_and_costs_its_share() -> None:
     assert found.accuracy.value == 0.625
     assert {k: estimate.value for k, estimate in found.pass_at_k.items()} == {1: 0.625, 2: 0.75, 4: 1.0}
     assert (found.sampled_tokens, found.tokens_per_answer, found.tokens_to_answer_all) == (64, 8.0, 16.0)
+
+
+def test_an_answer_costs_its_tokens_times_what_a_token_of_the_model_takes() -> None:
+    asked = samples([question(0, [True, False], 40), question(1, [True, True], 24)])
+    assert ArmFigures(BASE, dataclasses.replace(asked, flops_per_token=1000), ()).flops_per_answer == 16_000
+    assert ArmFigures(BASE, asked, ()).flops_per_answer is None
 
 
 def test_a_choice_among_candidates_is_one_answer_at_the_price_of_all() -> None:

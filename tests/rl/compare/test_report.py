@@ -42,6 +42,9 @@ def test_an_entry_has_every_figure_of_an_arm() -> None:
         "pass_at_k": {"1": {"value": 0.9, "low": RL.accuracy.low, "high": RL.accuracy.high, "method": "wilson"}},
         "sampled_tokens": 80,
         "tokens_per_answer": 2.0,
+        "recurrence": None,
+        "flops_per_token": None,
+        "flops_per_answer": None,
         "scored_tokens": 0,
         "wall_s": 3.0,
         "training_tokens": 1000,
@@ -49,6 +52,7 @@ def test_an_entry_has_every_figure_of_an_arm() -> None:
         "truncation_rate": 0.0,
         "distinct_answers": 1.0,
         "acceptance_rate": None,
+        "realised_success": None,
     }
 
 

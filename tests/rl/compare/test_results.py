@@ -23,7 +23,9 @@ def written(path: Path, **changes: object) -> Path:
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
-    found = read_samples(written(tmp_path / "a", acceptance_rate=0.25))
+    realised = {"confidence": 0.99, "value": None}
+    found = read_samples(written(tmp_path / "a", acceptance_rate=0.25, realised_success=realised))
+    assert found.realised_success == realised
     assert found.questions == (question(0, [True, False], 9, [1]), question(1, [True, False], 9, [1]))
     assert (found.method, found.policy, found.wall_s, found.acceptance_rate) == ("vote", "ab", 2.5, 0.25)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rl.compare.config import CompareConfig
-from rl.compare.jobs import Job, by_model, folder_name, plan
+from rl.compare.config import ArmConfig, CompareConfig
+from rl.compare.jobs import Job, by_policy, folder_name, plan
 from rl.compare.run import compare, not_done
 from rl.compare.sampling import EngineSampler, sample_config
+from rl.config import ModelConfig
 from rl.errors import UserError
-from rl.sample.config import render_sample_config
+from rl.sample.config import base_of, render_sample_config
 from rl.sample.folder import SampleFolder
 
 from .arms import question
@@ -35,8 +36,8 @@ class Sampler:
         return render_sample_config(sample_config(self.config, job))
 
     @contextmanager
-    def open(self, model: str) -> Iterator[Callable[[Job], object]]:
-        self.opened.append(model)
+    def open(self, arm: ArmConfig) -> Iterator[Callable[[Job], object]]:
+        self.opened.append(arm.model)
         yield self.do
 
     def do(self, job: Job) -> None:
@@ -58,14 +59,17 @@ def run(config: CompareConfig) -> Sampler:
     return made[0]
 
 
-def test_jobs_of_a_model_are_done_together_and_the_base_comes_first(tmp_path: Path) -> None:
+def test_jobs_of_a_policy_are_done_together_and_the_base_comes_first(tmp_path: Path) -> None:
     config = comparison(tmp_path, "m")
     config.arms.insert(0, config.arms.pop())
-    ordered = [(model, [job.name for job in jobs]) for model, jobs in by_model(plan(config))]
+    config.arms.insert(0, ArmConfig("deep", recurrence=8))
+    ordered = [[job.name for job in jobs] for jobs in by_policy(plan(config))]
     assert ordered == [
-        ("", ["base on sums", "base on legs", "vote of 4 on sums", "vote of 4 on legs"]),
-        ("m", ["RL on sums", "RL on legs"]),
+        ["base on sums", "base on legs", "vote of 4 on sums", "vote of 4 on legs"],
+        ["deep on sums", "deep on legs"],
+        ["RL on sums", "RL on legs"],
     ]
+    config.arms.pop(0)
     assert plan(config)[2].folder == tmp_path / "arms" / "base" / "sums"
     assert folder_name("RL + vote of 8") == "rl-vote-of-8"
 
@@ -118,3 +122,18 @@ def test_a_job_is_what_zerokl_sample_would_be_given(tmp_path: Path) -> None:
     assert (base.model.path, base.base_model, base.seed, base.num_questions) == ("tiny:llama", "", 3, 12)
     assert trained.run.dir == str(tmp_path / "out" / "arms" / "rl" / "legs")
     assert not_done(config, jobs, EngineSampler(config)) == jobs
+
+
+def test_a_depth_is_an_arms_and_completions_are_scored_at_the_bases(tmp_path: Path) -> None:
+    model = trained_run(tmp_path / "run")
+    config = comparison(tmp_path / "out", str(model))
+    config.model.recurrence = 4
+    config.arms[1].recurrence, config.arms[2].recurrence = 8, 2
+
+    def models(place: int) -> tuple[ModelConfig, ModelConfig]:
+        asked = sample_config(config, plan(config)[place])
+        return asked.model, base_of(asked)
+
+    assert models(0) == (ModelConfig("tiny:llama", 4), ModelConfig(""))
+    assert models(2) == (ModelConfig("tiny:llama", 8), ModelConfig("tiny:llama", 4))
+    assert models(4) == (ModelConfig(str(model / "model"), 2), ModelConfig("tiny:llama", 4))
