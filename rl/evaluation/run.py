@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kernels.recurrent.registration import register
 from reward.rubric import Rubric
 from rl.clock import Clock
 from rl.cluster import ray_cluster
@@ -124,6 +125,7 @@ def _needed_tokens(settings: EvalSettings, model_dir: Path, prompts: list[Prompt
     """Tokens of the longest question and a completion together. Raises UserError where the model takes fewer."""
     from transformers import AutoConfig
 
+    register()
     longest = max(len(prompt.token_ids) for prompt in prompts)
     max_new_tokens = settings.rollout.max_new_tokens
     needed = longest + max_new_tokens

@@ -19,6 +19,7 @@ from rl.config import Config, EvaluationConfig, ModelConfig, load_config
 from rl.data import DataConfig, SourceConfig, source_names
 from rl.errors import UserError
 from rl.models import resolved_dtype
+from rl.resume import TRAIN, kind_of
 from rl.run_folder import RunFolder
 from rollout.config import RolloutConfig
 
@@ -133,13 +134,13 @@ def _model_and_config(options: EvalOptions) -> tuple[str, Path | None]:
 
 
 def _checkpoint(model: str) -> tuple[str, Path | None]:
-    """What `model.path` takes; for a run's folder the checkpoint inside, and the run's config."""
+    """What `model.path` takes; for a run's folder the checkpoint inside, and of `zerokl train` the run's config."""
     run = RunFolder(Path(model))
     if not run.config_path.is_file() or (run.path / "config.json").is_file():
         return model, None
     if not run.model_dir.is_dir():
         raise UserError(f"the run in {model} has not ended, so it has no model/ yet; `zerokl resume {model}` goes on")
-    return str(run.model_dir), run.config_path
+    return str(run.model_dir), run.config_path if kind_of(run.path) == TRAIN else None
 
 
 def _config_of_flags(options: EvalOptions, model: str) -> Config:

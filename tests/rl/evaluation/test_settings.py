@@ -95,6 +95,13 @@ def test_a_runs_folder_can_be_asked_something_else(run: Path) -> None:
     assert (settings.model, settings.data.task, settings.data.params) == (str(run / "model"), "chain_sum", {})
 
 
+def test_a_run_of_another_command_stands_for_its_model_alone(run: Path) -> None:
+    (run / "config.yaml").write_text("kind: pretrain\n")
+    assert settle(EvalOptions(str(run), task="chain_sum")).model == str(run / "model")
+    with pytest.raises(UserError, match="no questions to ask"):
+        settle(EvalOptions(str(run)))
+
+
 def test_a_run_that_has_not_ended_has_nothing_to_evaluate(run: Path) -> None:
     (run / "model").rmdir()
     with pytest.raises(UserError, match=f"has not ended.*zerokl resume {run}"):
