@@ -46,7 +46,7 @@ demo: setup
 	@name=demo-$$(date +%Y%m%d-%H%M%S); $(BIN)/zerokl train configs/demo.yaml run.dir=runs/$$name && ln -sfn $$name runs/demo
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 FAULTS ?= 40
 SEED ?= 0

@@ -1,6 +1,7 @@
 """Shared by the tests that run real vLLM, Ray and DeepSpeed on a tiny model."""
 
 import dataclasses
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from rollout.types import Prompt, RolloutGroup, SamplingParams
 def pytest_configure() -> None:
     # In the background of a script Ctrl-C is ignored, and every process started here would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Tests run side by side: each has a cluster of its own, and a thread that waits leaves its core to the other.
+    os.environ.setdefault("RAY_ADDRESS", "local")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -25,7 +25,8 @@ def zerokl(
 def outside(**variables: str) -> dict[str, str]:
     """An environment with the venv's commands on the path, and nothing of the Ray cluster of the test session."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return kept | {"PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"} | variables
+    own = {"PATH": f"{Path(sys.executable).parent}:{kept['PATH']}", "RAY_ADDRESS": "local"}
+    return kept | own | variables
 
 
 def final_hash(done: subprocess.CompletedProcess[str]) -> str:
