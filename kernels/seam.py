@@ -94,7 +94,7 @@ def hidden_states(
         position_ids=layout.positions[None],
         use_cache=False,
         packed_layout=layout,
-        **(vars(depth) if depth else {}),
+        **(depth.arguments() if depth else {}),
     )
     return output.last_hidden_state[0]
 

@@ -17,8 +17,9 @@ REPORT = "calibration.json"
 """Beside a process reward model's weights."""
 MIN_QUESTIONS = 32
 """Fewer say nothing."""
-NUM_ERRORS = 2.0
-"""Standard errors by which the figure must be above that of the report."""
+NUM_ERRORS = 3.0
+"""Standard errors by which the figure must be above that of the report; it is looked at after every step, and two would
+be passed by chance before long."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Reference:
 
     error: float
     """The mean of `Told.error`."""
+    standard_error: float
     num_questions: int
 
 
@@ -67,7 +69,8 @@ class Drift:
         """Whether it is further off than in its report, by more than chance would have it."""
         if self.reference is None or self.num_questions < MIN_QUESTIONS:
             return False
-        return self.error - NUM_ERRORS * self.standard_error > max(0.0, self.reference.error)
+        spread = math.hypot(self.standard_error, self.reference.standard_error)
+        return self.error - NUM_ERRORS * spread > max(0.0, self.reference.error)
 
     def sentence(self) -> str:
         """What to say of it."""
@@ -75,9 +78,9 @@ class Drift:
         return (
             f"the process reward model has drifted from the policy: over the last {self.num_questions} questions its "
             f"chance at the question is off by a Brier score of {self.error:.3f} ± {self.standard_error:.3f}, against "
-            f"{self.reference.error:.3f} in its calibration report ({self.reference.num_questions} questions, binomial "
-            f"noise taken out of both); it says {self.mean_said:.2f} on average, and {self.mean_share:.2f} "
-            "come out right"
+            f"{self.reference.error:.3f} ± {self.reference.standard_error:.3f} in its calibration report "
+            f"({self.reference.num_questions} questions, binomial noise taken out of both); it says "
+            f"{self.mean_said:.2f} on average, and {self.mean_share:.2f} come out right"
         )
 
 
@@ -106,8 +109,8 @@ def read_reference(prm: Path) -> Reference | None:
         return None
     try:
         figures = json.loads(path.read_text("utf-8"))
-        error = float(figures["first_step_brier"]) - float(figures.get("first_step_noise", 0.0))
-        return Reference(error, int(figures["num_questions"]))
+        error = float(figures["first_step_brier"]) - float(figures["first_step_noise"])
+        return Reference(error, float(figures["first_step_standard_error"]), int(figures["num_questions"]))
     except (ValueError, KeyError, TypeError) as failure:
         raise ValueError(
             f"{path} is no calibration report ({type(failure).__name__}: {failure}); make it again with "

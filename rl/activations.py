@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from kernels.recurrent.registration import register
+
 SHAPES_ONLY = "zerokl_shapes"
 """The name of an attention that computes nothing."""
 ROWS = 64
@@ -35,6 +37,7 @@ def without_weights(model_config: Any, dtype: torch.dtype) -> Any:
     """The model on the meta device, with an attention that keeps what the canonical one keeps: query, key and value."""
     from transformers import AttentionInterface, AutoModelForCausalLM
 
+    register()
     AttentionInterface.register(SHAPES_ONLY, _attention)  # without a mask function, so no mask is made
     config = copy.deepcopy(model_config)
     _fix_rotary(config)

@@ -122,6 +122,7 @@ def evaluate(
     param: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the task.")] = None,
     jsonl: Annotated[Path | None, typer.Option(help="Questions in a JSONL file.")] = None,
     config: Annotated[Path | None, typer.Option(help="Questions, graders and sampling of a config.")] = None,
+    recurrence: Annotated[int | None, typer.Option(min=1, help="Runs of the core; as the checkpoint says.")] = None,
     num_prompts: Annotated[int | None, typer.Option(min=1, help="Questions; 200, or the config's.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Samples a question; 8, and 1 at temperature 0.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0, help="1, or the config's.")] = None,
@@ -139,6 +140,7 @@ def evaluate(
 
         options = EvalOptions(
             model=model,
+            recurrence=recurrence,
             task=task,
             params=param or (),
             jsonl=jsonl,

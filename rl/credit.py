@@ -20,6 +20,7 @@ from rl.durable import write_atomically
 from rl.errors import UserError
 from rl.types import CORRECT, RewardedGroup, StepAdvantages
 from rollout.search.stepwise import Reading, StepScorer, StepScores, medians
+from rollout.types import Rollout
 
 STATE_FILE = "process.json"
 """In a checkpoint."""
@@ -72,7 +73,7 @@ class Followed:
     """A rollout and what the model said of it, before any map."""
 
     chances: tuple[float, ...]
-    """(S + 1,) the medians."""
+    """(S + 1,) the medians; (S,) of one that was cut off in its last step."""
     is_right: bool
 
     def outcomes(self) -> list[Outcome]:
@@ -116,12 +117,17 @@ class ProcessCredit:
     def credited(self, step: int, groups: Sequence[RewardedGroup]) -> Credited:
         """A float for each token of each rollout, `weight` times what its step earns."""
         scores = self._read(groups)
-        values = [[self._values(said) for said in group] for group in scores]
+        values = [
+            [self._values(*pair) for pair in zip(said, group.group.rollouts, strict=True)]
+            for said, group in zip(scores, groups, strict=True)
+        ]
         earned = [FORMS[self.config.form](group) for group in values]
         advantages = [self._over_tokens(*pair) for pair in zip(scores, earned, strict=True)]
-        self._take_in(groups, scores)
+        followed = [self._followed(*pair) for pair in zip(groups, scores, strict=True)]
+        self._take_in(followed)
         found = self._look_for_drift()
         metrics = _metrics([rollout for group in values for rollout in group], found, self.state.recalibrated)
+        metrics["process/overestimate"] = self._overestimate(groups, followed)
         if self.config.recalibrate_every and step % self.config.recalibrate_every == 0:
             self.state = self.state.refitted()
         return Credited(tuple(advantages), metrics)
@@ -135,7 +141,7 @@ class ProcessCredit:
         self.state = State() if folder is None else _read_state(folder / STATE_FILE)
 
     def _read(self, groups: Sequence[RewardedGroup]) -> list[list[StepScores]]:
-        """What the scorer says of every rollout, all read at once. A rollout is over, whatever ended it."""
+        """What the scorer says of every rollout, all read at once, so that every token is in a step."""
         readings = [
             Reading(group.group.prompt, rollout.token_ids, has_ended=True)
             for group in groups
@@ -144,8 +150,9 @@ class ProcessCredit:
         said = iter(self.scorer.score(readings))
         return [[next(said) for _ in group.group.rollouts] for group in groups]
 
-    def _values(self, said: StepScores) -> Values:
-        return step_values(said, self.scorer.levels, self.config.level, self.state.recalibrated)
+    def _values(self, said: StepScores, rollout: Rollout) -> Values:
+        values = step_values(said, self.scorer.levels, self.config.level, self.state.recalibrated)
+        return (*values[:-1], 0.0) if rollout.truncated else values
 
     def _over_tokens(self, scores: Sequence[StepScores], earned: Sequence[Sequence[float]]) -> StepAdvantages:
         weight = self.config.weight
@@ -154,17 +161,34 @@ class ProcessCredit:
             for said, steps in zip(scores, earned, strict=True)
         )
 
-    def _take_in(self, groups: Sequence[RewardedGroup], scores: Sequence[Sequence[StepScores]]) -> None:
-        """Nothing; afterwards the state knows what came of the groups."""
-        rights = [[r.components.get(self.verifier, 0.0) >= CORRECT for r in group.rewards] for group in groups]
+    def _take_in(self, followed: Sequence[tuple[Followed, ...]]) -> None:
+        """Nothing; afterwards the state knows what came of these groups."""
         told, seen = list(self.state.told), list(self.state.seen)
-        for said, right in zip(scores, rights, strict=True):
-            chances = [medians(rollout, self.scorer.levels) for rollout in said]
-            if len(right) > 1:
-                told.append(Told(self.state.recalibrated(chances[0][0]), sum(right), len(right)))
+        for group in followed:
+            if len(group) > 1:
+                chance = self.state.recalibrated(group[0].chances[0])
+                told.append(Told(chance, sum(rollout.is_right for rollout in group), len(group)))
             if self.config.recalibrate_every:
-                seen.append(tuple(Followed(*pair) for pair in zip(chances, right, strict=True)))
+                seen.append(group)
         self.state = replace(self.state, told=tuple(told[-WINDOW:]), seen=tuple(seen[-WINDOW:]))
+
+    def _followed(self, group: RewardedGroup, said: Sequence[StepScores]) -> tuple[Followed, ...]:
+        """The group's rollouts. One that was cut off is wrong, and its end is no place that the model was made for."""
+        followed = []
+        for rollout, reward, scores in zip(group.group.rollouts, group.rewards, said, strict=True):
+            chances = medians(scores, self.scorer.levels)
+            is_right = reward.components.get(self.verifier, 0.0) >= CORRECT and not rollout.truncated
+            followed.append(Followed(chances[:-1] if rollout.truncated else chances, is_right))
+        return tuple(followed)
+
+    def _overestimate(self, groups: Sequence[RewardedGroup], followed: Sequence[tuple[Followed, ...]]) -> float:
+        """By how much the median at the end of a solution is above the share that is right, on average."""
+        rollouts = [rollout for group in groups for rollout in group.group.rollouts]
+        ends = zip(rollouts, (one for group in followed for one in group), strict=True)
+        return statistics.fmean(
+            (0.0 if rollout.truncated else self.state.recalibrated(one.chances[-1])) - one.is_right
+            for rollout, one in ends
+        )
 
     def _look_for_drift(self) -> Drift | None:
         found = drift(self.state.told, self.reference)

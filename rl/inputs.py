@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernels.recurrent.registration import register
 from rl.config import Config
 from rl.data import Dataset, Limited, load_data
 from rl.errors import UserError
 from rl.models import load_tokenizer, resolved_dtype, stop_token_ids
 from rl.recurrent.checkpoint import policy_folder
-from rl.recurrent.room import require_room
+from rl.recurrent.room import require_deep_room
 from rollout.types import Prompt, SamplingParams
 
 
@@ -30,13 +29,10 @@ class Inputs:
 
 def read_inputs(config: Config) -> Inputs:
     """The inputs that `config` names. Raises ValueError saying what is wrong with them."""
-    from transformers import AutoConfig
-
-    register()
     model_dir = policy_folder(config.model, config.seed)
-    model_config, tokenizer = AutoConfig.from_pretrained(model_dir), load_tokenizer(model_dir)
+    model_config = require_deep_room(model_dir, config.rollout, resolved_dtype(config.trainer.dtype))
+    tokenizer = load_tokenizer(model_dir)
     _require_length(config, model_config)
-    require_room(model_config, config.rollout, resolved_dtype(config.trainer.dtype))
     train_data, held_out = _data(config, tokenizer)
     stop_ids = stop_token_ids(model_dir, tokenizer)
     return Inputs(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from kernels import seam
 from kernels.digest import combined_digest
 from kernels.linear import LinearPlan
 from kernels.logprobs import TokenLogprobs
-from kernels.recurrent.depth import recurrence_of
+from kernels.recurrent.depth import note_trained, recurrence_of
 from rl.algorithms import Algorithm
 from rl.batching import MicroBatch, micro_batches
 from rl.canonical_model import certified_plan, load_canonical
@@ -74,6 +75,10 @@ class TrainerRank(Rank):
         num_updates = self._settings.trainer.updates_per_batch
         updates = [self._update(batch, learning_rate, is_first=index == 0) for index in range(num_updates)]
         return self._proof(batch, updates, learning_rate)
+
+    def _write_model(self, folder: Path) -> None:
+        note_trained(self._model.config)
+        super()._write_model(folder)
 
     def _update(self, batch: TrainingBatch, learning_rate: float, is_first: bool) -> tuple[_ProvenPass, Update]:
         progress = _ProvenPass(is_first=is_first)

@@ -58,3 +58,8 @@ class RecurrentDepthConfig(LlamaConfig):
         if self.initial_state not in INITIAL_STATES:
             raise ValueError(f"initial_state must be {' or '.join(INITIAL_STATES)}, got {self.initial_state!r}")
         Depth(self.num_recurrences, self.num_backpropagated)
+        if self.initial_state == "learned" and self.num_backpropagated is not None:
+            raise ValueError(
+                f"a learned initial state gets no gradient with num_backpropagated={self.num_backpropagated} where the "
+                "core is run more often; back-propagate through all, or set initial_state to zero or prelude"
+            )

@@ -56,17 +56,28 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class CalibrationReport:
-    """Figures of one PRM on N places of Q questions."""
+class EstimateReport:
+    """How good a number is that somebody says of N places of Q questions."""
+
+    num_places: int
+    num_questions: int
+    brier: Figure
+    """This and the next three are of the shares: the noise in them adds the same to all estimates."""
+    positive_brier: Figure
+    ece: Figure
+    adaptive_ece: Figure
+    reliability: tuple[Bin, ...]
+    """By ascending estimate, ten bins of equal width, empty ones left out; of the truth where it is known."""
+
+
+@dataclass(frozen=True)
+class QuantileReport:
+    """How good quantiles are at N places of Q questions."""
 
     num_places: int
     num_questions: int
     targets: Literal["truth", "shares"]
-    """What coverage and pinball are of. Brier and ECE are of the shares: the noise in them adds the same to all."""
-    brier: Figure
-    positive_brier: Figure
-    ece: Figure
-    adaptive_ece: Figure
+    """What all of it is of."""
     pinball: Figure
     pinball_constant: Figure
     """Of the weighted quantiles of the targets themselves."""
@@ -75,35 +86,41 @@ class CalibrationReport:
     coverage: tuple[Coverage, ...]
     crossing_rate: float
     """Share of neighbouring quantiles that fall."""
-    reliability: tuple[Bin, ...]
-    """By ascending estimate, ten bins of equal width, empty ones left out."""
 
 
-def calibration_report(
-    estimates: Floats,
+def estimate_report(estimates: Floats, outcomes: Outcomes, truth: Floats | None = None) -> EstimateReport:
+    """The figures of estimates, (N,). truth: (N,) success probabilities, where they are known."""
+    errors = estimates - outcomes.shares
+    return EstimateReport(
+        num_places=len(estimates),
+        num_questions=len(np.unique(outcomes.questions)),
+        brier=_mean(errors**2, outcomes),
+        positive_brier=_mean(errors.clip(min=0) ** 2, outcomes),
+        ece=_expected_error(errors, outcomes, equal_width_bins(estimates)),
+        adaptive_ece=_expected_error(errors, outcomes, equal_weight_bins(estimates, outcomes.weights)),
+        reliability=reliability(estimates, outcomes.shares if truth is None else truth, outcomes.weights),
+    )
+
+
+def quantile_report(
     quantiles: Floats,
     levels: Sequence[float],
     outcomes: Outcomes,
     truth: Floats | None = None,
     oracle: Floats | None = None,
-) -> CalibrationReport:
-    """The figures. estimates: (N,); quantiles, and oracle's: (N, levels); truth: (N,) success probabilities."""
+) -> QuantileReport:
+    """The figures of quantiles, (N, levels), as are the oracle's; truth: (N,) success probabilities."""
     target = outcomes.shares if truth is None else truth
     constant = np.broadcast_to(constant_quantiles(target, outcomes.weights, levels), quantiles.shape)
-    return CalibrationReport(
-        num_places=len(estimates),
+    return QuantileReport(
+        num_places=len(quantiles),
         num_questions=len(np.unique(outcomes.questions)),
         targets="shares" if truth is None else "truth",
-        brier=_mean((estimates - outcomes.shares) ** 2, outcomes),
-        positive_brier=_mean((estimates - outcomes.shares).clip(min=0) ** 2, outcomes),
-        ece=_expected_error(estimates, outcomes, equal_width_bins(estimates)),
-        adaptive_ece=_expected_error(estimates, outcomes, equal_weight_bins(estimates, outcomes.weights)),
         pinball=_mean(pinball_of(quantiles, target, levels), outcomes),
         pinball_constant=_mean(pinball_of(constant, target, levels), outcomes),
         pinball_oracle=None if oracle is None else _mean(pinball_of(oracle, target, levels), outcomes),
         coverage=tuple(_coverage(level, target, quantiles[:, column], outcomes) for column, level in enumerate(levels)),
         crossing_rate=crossing_rate(quantiles),
-        reliability=reliability(estimates, target, outcomes.weights),
     )
 
 
@@ -159,11 +176,11 @@ def _mean(values: Floats, outcomes: Outcomes) -> Figure:
     return figure_of(means_by_question(values, outcomes.questions), lambda means: means[..., 0])
 
 
-def _expected_error(estimates: Floats, outcomes: Outcomes, bins: np.ndarray) -> Figure:
+def _expected_error(errors: Floats, outcomes: Outcomes, bins: np.ndarray) -> Figure:
     """The bins stay as they are in every resample; what moves is what lies in them."""
-    errors = np.zeros((len(estimates), NUM_BINS))
-    errors[np.arange(len(estimates)), bins] = estimates - outcomes.shares
-    return figure_of(means_by_question(errors, outcomes.questions), lambda means: np.abs(means).sum(-1))
+    by_bin = np.zeros((len(errors), NUM_BINS))
+    by_bin[np.arange(len(errors)), bins] = errors
+    return figure_of(means_by_question(by_bin, outcomes.questions), lambda means: np.abs(means).sum(-1))
 
 
 def _coverage(level: float, targets: Floats, quantiles: Floats, outcomes: Outcomes) -> Coverage:

@@ -16,9 +16,15 @@ def fit_constant(family: Family, outcomes: Outcomes) -> tuple[float, ...]:
 
     A head starts from them, and what it must beat are them.
     """
-    mean_loss = weighted_loss(family, outcomes)
-    start = np.zeros(family.num_parameters)
-    return tuple(minimise(lambda row: mean_loss(row.expand(len(outcomes.shares), -1)), start).tolist())
+    counts, index = np.unique(np.stack([outcomes.successes, outcomes.trials], -1), axis=0, return_inverse=True)
+    weights = torch.from_numpy(np.bincount(index.ravel(), outcomes.weights))
+    successes, trials = torch.from_numpy(counts).unbind(-1)
+
+    def mean_loss(row: torch.Tensor) -> torch.Tensor:
+        """Each different count once: the same is said of all places."""
+        return (weights * family.loss(row.expand(len(counts), -1), successes, trials)).sum()
+
+    return tuple(minimise(mean_loss, np.zeros(family.num_parameters)).tolist())
 
 
 def weighted_loss(family: Family, outcomes: Outcomes) -> Objective:

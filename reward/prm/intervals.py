@@ -1,6 +1,7 @@
 """Figures over questions, each with a confidence interval. The question is the unit: its places are alike."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,24 +31,13 @@ def figure_of(parts: Floats, statistic: Callable[[Floats], Floats]) -> Figure:
     """`statistic` of the mean over questions of `parts`, between the ends of a bootstrap over questions.
 
     parts: (questions, K); statistic: (..., K) means -> (...,) from 0 to 1. Bias-corrected and accelerated (Efron 1987),
-    2,000 resamples under a fixed seed; Wilson's interval of a share where questions hardly differ.
+    2,000 resamples under a fixed seed; Wilson's interval of a share where questions or resamples hardly differ.
     """
     value = float(statistic(parts.mean(0)))
     if not _can_be_resampled(parts):
         return Figure(value, *_wilson(value, len(parts)))
-    from scipy.stats import bootstrap  # here: importing it takes longer than most commands
-
-    found = bootstrap(
-        (np.arange(len(parts)),),
-        lambda questions, axis: statistic(parts[questions].mean(-2)),
-        n_resamples=NUM_RESAMPLES,
-        batch=_BATCH,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        rng=np.random.default_rng(_SEED),
-    ).confidence_interval
-    ends = (found.low, found.high) if np.isfinite([found.low, found.high]).all() else _wilson(value, len(parts))
-    return Figure(value, float(ends[0]), float(ends[1]))
+    low, high = _bootstrapped(parts, statistic)
+    return Figure(value, low, high) if math.isfinite(low + high) else Figure(value, *_wilson(value, len(parts)))
 
 
 def means_by_question(values: Floats, questions: np.ndarray) -> Floats:
@@ -56,6 +46,24 @@ def means_by_question(values: Floats, questions: np.ndarray) -> Floats:
     columns = values[:, None] if values.ndim == 1 else values
     sums = np.stack([np.bincount(index, column, minlength=len(counts)) for column in columns.T], -1)
     return np.asarray(sums / counts[:, None], np.float64)
+
+
+def _bootstrapped(parts: Floats, statistic: Callable[[Floats], Floats]) -> tuple[float, float]:
+    """The ends; not numbers where resamples of the statistic all lie on one side of it."""
+    from scipy.stats import DegenerateDataWarning, bootstrap  # here: it takes longer to import than most commands
+
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        found = bootstrap(
+            (np.arange(len(parts)),),
+            lambda questions, axis: statistic(parts[questions].mean(-2)),
+            n_resamples=NUM_RESAMPLES,
+            batch=_BATCH,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            rng=np.random.default_rng(_SEED),
+        ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def _can_be_resampled(parts: Floats) -> bool:

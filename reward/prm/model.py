@@ -22,6 +22,7 @@ from kernels import seam
 from kernels.attention import PackedLayout
 from kernels.certify import certify_linear, rows_are_independent
 from kernels.linear import CANDIDATES, LinearPlan, PackedWeight, linear
+from kernels.recurrent.registration import register
 from reward.prm.families import Family, make_family
 from reward.prm.recalibration import HeadRecalibration, load_recalibration
 from reward.prm.steps import StepRule
@@ -134,6 +135,7 @@ def load_prm(folder: Path, dtype: str = "auto", plan: LinearPlan | None = None) 
     import transformers
     from safetensors.torch import load_file
 
+    register()
     settings = read_settings(folder)
     wanted = dtype if dtype == "auto" else getattr(torch, dtype)
     backbone: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=wanted).eval()

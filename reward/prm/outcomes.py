@@ -101,14 +101,6 @@ def split_questions(questions: Sequence[str], shares: Sequence[float], seed: int
     return tuple(tuple(shuffled[start:end]) for start, end in pairwise(cuts))
 
 
-def folds(questions: Sequence[str], num_folds: int, seed: int) -> tuple[tuple[str, ...], ...]:
-    """`num_folds` disjoint sets of the distinct questions, as large to within one. ValueError for fewer questions."""
-    if num_folds < 2:
-        raise ValueError(f"cross-validation needs at least 2 folds, got {num_folds}")
-    shuffled = _shuffled(questions, num_folds, seed)
-    return tuple(tuple(shuffled[i::num_folds]) for i in range(num_folds))
-
-
 def _shuffled(questions: Sequence[str], num_parts: int, seed: int) -> list[str]:
     distinct = sorted(set(questions), key=lambda id: hashlib.sha256(f"{seed}/{id}".encode()).digest())
     if len(distinct) < num_parts:

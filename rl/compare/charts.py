@@ -1,4 +1,4 @@
-"""The five figures of a comparison, each a panel for one task."""
+"""The figures of a comparison, each a panel for one task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rl.compare.comparison import Contrast, TaskComparison
+from rl.compare.comparison import Comparison, Contrast, TaskComparison
+from rl.compare.depth import draw_depth, has_depths
 from rl.compare.labels import FONT_SIZE, Label, draw_labels
+from rl.compare.marks import accuracy_room, draw_point
 from rl.compare.measures import ArmFigures
 from rl.compare.palette import GRID, INK, MUTED, PAPER, look
 from rl.compare.verdict import best, points
@@ -32,13 +34,20 @@ class Chart:
     """Of a panel, in inches."""
     left: float = 0.11
     """Where the axes begin, in widths of the panel."""
+    concerns: Callable[[Comparison], bool] = lambda comparison: True
+    """Whether a comparison has something to show in it."""
+
+
+def charts_of(comparison: Comparison) -> list["Chart"]:
+    """Those of `CHARTS` that concern it."""
+    return [chart for chart in CHARTS if chart.concerns(comparison)]
 
 
 def draw_accuracy(axis: Any, task: TaskComparison, height_points: float) -> None:
     """Accuracy over the tokens sampled to answer every question once, scaled logarithmically."""
     labels = [_draw_arm(axis, task, figures) for figures in task.figures]
     axis.set_xscale("log")
-    axis.set_ylim(*_room(task))
+    axis.set_ylim(*accuracy_room(task))
     axis.set_xlabel(f"tokens sampled to answer the {task.num_questions:,} questions once")
     axis.set_ylabel("accuracy, %")
     axis.grid(axis="y", color=GRID, linewidth=0.6)
@@ -48,11 +57,11 @@ def draw_accuracy(axis: Any, task: TaskComparison, height_points: float) -> None
 def draw_operations(axis: Any, task: TaskComparison, height_points: float) -> None:
     """Accuracy over the operations that one answer takes, scaled logarithmically: depth and tokens on one axis."""
     drawn = [(figures, figures.flops_per_answer) for figures in task.figures]
-    labels = [_draw_point(axis, task, figures, flops) for figures, flops in drawn if flops]
+    labels = [draw_point(axis, task, figures, flops) for figures, flops in drawn if flops]
     if not labels:
         return _say(axis, "no sampling says what a token of its model takes")
     axis.set_xscale("log")
-    axis.set_ylim(*_room(task))
+    axis.set_ylim(*accuracy_room(task))
     axis.set(xlabel="FLOPs of the policy for one answer", ylabel="accuracy, %")
     axis.grid(axis="y", color=GRID, linewidth=0.6)
     draw_labels(axis, labels, height_points)
@@ -131,6 +140,15 @@ CHARTS = (
         lambda task: 3.5,
     ),
     Chart(
+        "depth",
+        "Accuracy against depth",
+        "How often the core of a recurrent-depth model is run for a token. Lines join arms of the same weights, method "
+        "and number of samples. Bars are 95 % intervals over questions.",
+        draw_depth,
+        lambda task: 3.5,
+        concerns=has_depths,
+    ),
+    Chart(
         "pass_at_k",
         "pass@k",
         "The chance that one of k answers is right, by the unbiased estimator, for arms that give several. Where "
@@ -159,17 +177,9 @@ CHARTS = (
 )
 
 
-def _draw_point(axis: Any, task: TaskComparison, figures: ArmFigures, x: float) -> Label:
-    style, accuracy = look(task, figures), figures.accuracy
-    axis.plot([x] * 2, [100 * accuracy.low, 100 * accuracy.high], color=style.colour, linewidth=1, alpha=0.45)
-    y = 100 * accuracy.value
-    axis.plot([x], [y], color=style.colour, marker=style.marker, markersize=5, linestyle="none")
-    return Label(f"{figures.arm.name} · {y:.0f} %", x, y, style.colour)
-
-
 def _draw_arm(axis: Any, task: TaskComparison, figures: ArmFigures) -> Label:
     tokens, style, y = figures.tokens_to_answer_all, look(task, figures), 100 * figures.accuracy.value
-    label = _draw_point(axis, task, figures, tokens)
+    label = draw_point(axis, task, figures, tokens)
     if figures.arm.training_tokens:
         paid = tokens + figures.arm.training_tokens
         axis.plot([tokens, paid], [y, y], color=style.colour, linewidth=0.8, linestyle=":")
@@ -225,13 +235,6 @@ def _draw_row(axis: Any, task: TaskComparison, height: int, label: str, contrast
     axis.plot(
         [100 * difference.value], [height], style.marker, color=style.colour, markerfacecolor=filling, markersize=4.5
     )
-
-
-def _room(task: TaskComparison) -> tuple[float, float]:
-    """Limits of an accuracy axis that holds every interval, in percent."""
-    low = min(figures.accuracy.low for figures in task.figures)
-    high = max(figures.accuracy.high for figures in task.figures)
-    return max(-2.0, 100 * low - 3), min(102.0, 100 * high + 3)
 
 
 def _say(axis: Any, text: str) -> None:

@@ -10,7 +10,7 @@ from rl.compare.sampling import models_of
 from rl.errors import UserError
 from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, resolved_dtype, stop_token_ids
 from rl.recurrent.checkpoint import policy_folder
-from rl.sample.engines import require_deep_room
+from rl.recurrent.room import require_deep_room
 from rl.sample.questions import read_questions
 from rl.sample.step_scorers import require_step_scorer
 

@@ -25,6 +25,8 @@ class Arm:
     """Whether its model is another than the base."""
     training_tokens: int | None
     """Sampled to train its model, by the run's ledger; 0 for the base model, None where no ledger tells."""
+    prm: str = ""
+    """The process reward model that it asks; empty for none."""
 
     @property
     def is_single_shot(self) -> bool:

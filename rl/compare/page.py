@@ -4,8 +4,9 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
-from rl.compare.charts import CHARTS
+from rl.compare.charts import charts_of
 from rl.compare.comparison import Comparison, TaskComparison
+from rl.compare.depth import has_depths
 from rl.compare.draw import panel_svg
 from rl.compare.palette import BASE, CSS_NAMES, look
 from rl.compare.savings import savings
@@ -25,7 +26,10 @@ def render_page(comparison: Comparison) -> str:
     return template.render(
         comparison=comparison,
         verdicts=[judge(task) for task in comparison.tasks],
-        charts=[(chart, [(task, panel_svg(chart, task)) for task in comparison.tasks]) for chart in CHARTS],
+        charts=[
+            (chart, [(task, panel_svg(chart, task)) for task in comparison.tasks]) for chart in charts_of(comparison)
+        ],
+        has_depths=has_depths(comparison),
         kind_of=_kind,
         savings_of=savings,
     )

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rl.compare.charts import CHARTS
+from rl.compare.charts import charts_of
 from rl.compare.comparison import Comparison, Contrast, TaskComparison
 from rl.compare.draw import write_png
 from rl.compare.measures import ArmFigures
@@ -24,7 +24,7 @@ def write_report(comparison: Comparison, folder: Path) -> None:
     with naming(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for chart in CHARTS:
+        for chart in charts_of(comparison):
             write_png(chart, comparison.tasks, folder / f"{chart.key}.png")
     write_atomically(folder / "summary.json", summary_json(comparison))
     write_atomically(folder / "index.html", render_page(comparison))

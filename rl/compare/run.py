@@ -83,7 +83,9 @@ def sample_all(jobs: Sequence[Job], sampler: Sampler) -> None:
 
 def compare_samples(config: CompareConfig, jobs: Sequence[Job]) -> Comparison:
     """What the arms left, measured. Raises UserError where they were not asked the same questions."""
-    arms = {arm.name: Arm(arm.name, arm.method, bool(arm.model), training_tokens(arm.model)) for arm in config.arms}
+    arms = {
+        arm.name: Arm(arm.name, arm.method, bool(arm.model), training_tokens(arm.model), arm.prm) for arm in config.arms
+    }
     tasks = tuple(
         TaskComparison(
             task.name,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rl.compare.comparison import Contrast, TaskComparison
+from rl.compare.measures import ArmFigures
 from rl.compare.verdict import render_difference
 
 FIXED = {"adaptive_best_of_n": "prm_best_of_n", "adaptive_beam": "prm_beam"}
@@ -32,11 +33,15 @@ class Saving:
 
 
 def savings(task: TaskComparison) -> list[Saving]:
-    """Every adaptive arm against every fixed one of its kind and of the same weights."""
+    """Every adaptive arm against every fixed one of its kind, of the same weights and under the same reward model."""
     pairs = [
         (adaptive, fixed)
         for adaptive in task.figures
         for fixed in task.figures
-        if FIXED.get(adaptive.arm.method) == fixed.arm.method and adaptive.samples.policy == fixed.samples.policy
+        if FIXED.get(adaptive.arm.method) == fixed.arm.method and _judged_alike(adaptive, fixed)
     ]
     return [Saving(contrast) for contrast in task.contrasts(pairs)]
+
+
+def _judged_alike(first: ArmFigures, second: ArmFigures) -> bool:
+    return first.samples.policy == second.samples.policy and first.arm.prm == second.arm.prm

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rl.compare.charts import CHARTS
+from rl.compare.charts import charts_of
 from rl.compare.comparison import Comparison, TaskComparison
 from rl.compare.config import CompareConfig
 from rl.compare.report import arm_fields
@@ -24,7 +24,7 @@ def track(comparison: Comparison, config: CompareConfig, folder: RunFolder) -> N
         config=asdict(config),
         columns=list(rows[0]),
         rows=[list(row.values()) for row in rows],
-        images={f"report/{chart.key}": folder.report_dir / f"{chart.key}.png" for chart in CHARTS},
+        images={f"report/{chart.key}": folder.report_dir / f"{chart.key}.png" for chart in charts_of(comparison)},
         figures={f"verdict/{task.name}": judge(task).sentence for task in comparison.tasks},
     )
     log_report(report)

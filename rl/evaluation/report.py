@@ -124,8 +124,9 @@ def report_json(report: EvalReport) -> str:
 def _settings_rows(report: EvalReport) -> list[tuple[str, str]]:
     settings = report.settings
     samples = "sample" if settings.num_samples == 1 else "samples"
+    depth = "" if settings.recurrence is None else f" at recurrence {settings.recurrence}"
     rows = [
-        ("model", f"{settings.model} in {settings.dtype}, policy {report.policy}"),
+        ("model", f"{settings.model}{depth} in {settings.dtype}, policy {report.policy}"),
         (
             "asked",
             f"{len(report.questions):,} questions of {settings.source}, {settings.num_samples} {samples} each "

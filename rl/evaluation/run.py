@@ -9,18 +9,22 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kernels.recurrent.depth import recurrence_of
 from kernels.recurrent.registration import register
 from reward.rubric import Rubric
 from rl.clock import Clock
 from rl.cluster import ray_cluster
+from rl.config import ModelConfig
 from rl.data import load_held_out
 from rl.durable import write_atomically
 from rl.errors import UserError, bad_input
 from rl.evaluation.progress import EvalProgress
 from rl.evaluation.report import EvalReport, QuestionResult, question_result, render_report, report_json
 from rl.evaluation.settings import EvalSettings
-from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, stop_token_ids
+from rl.models import load_tokenizer, stop_token_ids
 from rl.policy_pool import policy_pool
+from rl.recurrent.checkpoint import policy_folder
+from rl.recurrent.room import require_deep_room
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
 
@@ -36,7 +40,8 @@ class Prepared:
     """What has been read, and is ready to be sampled from."""
 
     settings: EvalSettings
-    """With what follows from the checkpoint in its place: the template of the questions, the room of the engines."""
+    """With what follows from the checkpoint in its place: the template of the questions, the room of the engines, and
+    how deep they go."""
     model_dir: Path
     prompts: list[Prompt]
     sampling: SamplingParams
@@ -82,7 +87,7 @@ def measure(settings: EvalSettings) -> EvalReport:
 
 def prepare(settings: EvalSettings) -> Prepared:
     """The checkpoint and the questions, read and checked. Raises ValueError for what cannot be had or does not fit."""
-    model_dir = resolve_model(settings.model, MODEL_CACHE, seed=settings.data_seed).resolve()
+    model_dir = policy_folder(ModelConfig(settings.model, settings.recurrence), settings.data_seed)
     tokenizer = load_tokenizer(model_dir)
     if not settings.has_config:
         settings = replace(settings, data=replace(settings.data, chat=bool(tokenizer.chat_template)))
@@ -96,6 +101,8 @@ def prepare(settings: EvalSettings) -> Prepared:
     )
     needed = _needed_tokens(settings, model_dir, prompts)
     settings = replace(settings, rollout=replace(settings.rollout, max_model_len=needed))
+    model_config = require_deep_room(model_dir, settings.rollout, settings.dtype)
+    settings = replace(settings, recurrence=recurrence_of(model_config))
     return Prepared(settings, model_dir, prompts, sampling)
 
 

@@ -40,6 +40,8 @@ class EvalOptions:
 
     model: str
     """What `model.path` takes, or the folder of a run that has ended."""
+    recurrence: int | None = None
+    """Of the model's core."""
     task: str | None = None
     params: Sequence[str] = ()
     """`key=value`, each a parameter of the task."""
@@ -62,6 +64,8 @@ class EvalSettings:
 
     model: str
     """What `model.path` takes."""
+    recurrence: int | None
+    """As `model.recurrence`: how often the model's core is run; None is what the checkpoint says."""
     dtype: str
     """`float32` or `bfloat16`."""
     has_config: bool
@@ -100,6 +104,7 @@ def settle(options: EvalOptions) -> EvalSettings:
     _require_questions(num_prompts, config)
     return EvalSettings(
         model=model,
+        recurrence=_recurrence(options.recurrence, config, model),
         dtype=resolved_dtype(options.dtype or config.trainer.dtype),
         has_config=path is not None,
         data=config.data,
@@ -117,6 +122,11 @@ def settle(options: EvalOptions) -> EvalSettings:
         ks=_ks(options.ks, num_samples),
         timeout_s=config.trainer.timeout_s,
     )
+
+
+def _recurrence(asked: int | None, config: Config, model: str) -> int | None:
+    """How often the core is run: what was asked for, or what the config says of the same model."""
+    return config.model.recurrence if asked is None and config.model.path == model else asked
 
 
 def _model_and_config(options: EvalOptions) -> tuple[str, Path | None]:

@@ -12,7 +12,7 @@ from rl.errors import ConfigError
 from rl.supervised.checks import supervised_problems
 
 if TYPE_CHECKING:
-    from rl.pretrain.config import ArchitectureConfig, PretrainConfig
+    from rl.pretrain.config import ArchitectureConfig, PretrainConfig, RecurrenceConfig
 
 _CHOICES = {
     "kind": ("pretrain",),
@@ -48,6 +48,7 @@ def check(config: PretrainConfig) -> None:
         *supervised_problems(config, "data.batch_size", config.data.batch_size),
         *_task(config),
         *_sizes(config.model),
+        *_draws(config.recurrence),
         *_measured(config),
     ]
     if problems:
@@ -67,6 +68,14 @@ def _sizes(model: ArchitectureConfig) -> Iterator[str]:
         yield (
             f"model.hidden_size must be a multiple of model.num_heads={model.num_heads}, got {model.hidden_size}; "
             "change the one or the other"
+        )
+
+
+def _draws(recurrence: RecurrenceConfig) -> Iterator[str]:
+    if recurrence.sigma == 0 and recurrence.mean != int(recurrence.mean):
+        yield (
+            "recurrence.mean must be a whole number with recurrence.sigma=0, where every step has it, got "
+            f"{recurrence.mean}; round it, or raise sigma"
         )
 
 

@@ -16,6 +16,7 @@ from rl.pretrain.examples import ChainBatches, encoded, held_out_problems
 from rl.pretrain.next_token import NextToken
 from rl.pretrain.scratch import scratch_model
 from rl.pretrain.tokenizer import chain_tokenizer
+from rl.recurrent.checkpoint import to_be_trained_at
 from rl.recurrent.draws import DepthDraws
 from rl.run_folder import RunFolder
 from rl.supervised.job import Job
@@ -88,7 +89,8 @@ def task_params(config: PretrainConfig, split: str) -> ModChain:
 
 def _model_dir(config: PretrainConfig, draws: DepthDraws) -> Path:
     if config.model.path:
-        return resolve_model(config.model.path, MODEL_CACHE, seed=config.seed)
+        parent = resolve_model(config.model.path, MODEL_CACHE, seed=config.seed)
+        return to_be_trained_at(parent, draws.usual, MODEL_CACHE)
     tokenizer = chain_tokenizer(task_params(config, "train"), config.model.max_length)
     return scratch_model(config.model, draws, tokenizer, config.seed, MODEL_CACHE)
 

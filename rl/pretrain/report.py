@@ -107,7 +107,7 @@ def _figures(config: PretrainConfig, inputs: Inputs, summary: Summary) -> dict[s
         "final_hash": summary.final_hash,
         "steps": summary.steps,
         "num_tokens": summary.num_tokens,
-        "wall_s": summary.wall_s,
+        "training_s": summary.num_tokens / summary.tokens_per_s,
         "loss": summary.loss,
         "training_flops_per_token": flops,
         "training_flops": flops * summary.num_tokens,

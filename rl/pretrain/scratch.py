@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rl.models import made_once
 from rl.pretrain.config import ArchitectureConfig
 from rl.recurrent.draws import DepthDraws
-from rl.recurrent.flops import flops_per_token
+from rl.recurrent.flops import cost_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -56,13 +56,12 @@ def training_flops(config: Any, draws: DepthDraws, seed: int, num_steps: int) ->
     Products with weights alone, as `rl.recurrent.flops.flops_per_token` counts them. Of a recurrent model, r is drawn
     as training draws it, and the runs of the core that no gradient reaches cost a forward pass alone.
     """
-    if getattr(config, "num_recurrences", None) is None:
-        return 3.0 * flops_per_token(config)
+    cost = cost_of(config)
+    if cost.recurrence is None:
+        return 3.0 * cost.flops_per_token
     depths = [draws.depth(seed, step) for step in range(1, num_steps + 1)]
-    once, twice = (flops_per_token(_at(config, r)) for r in (1, 2))
-    core, rest = twice - once, 2 * once - twice
-    runs = sum(3 * depth.num_recurrences - 2 * depth.num_detached for depth in depths) / len(depths)
-    return 3 * rest + runs * core
+    num_runs = sum(3 * depth.num_recurrences - 2 * depth.num_detached for depth in depths) / len(depths)
+    return 3 * cost.at(0) + num_runs * cost.flops_per_run
 
 
 _NUM_SAMPLED_STEPS = 1000
@@ -85,8 +84,7 @@ def _recurrent_config(architecture: ArchitectureConfig, draws: DepthDraws, token
         num_prelude_layers=architecture.num_prelude_layers,
         num_core_layers=architecture.num_core_layers,
         num_coda_layers=architecture.num_coda_layers,
-        num_recurrences=max(1, round(draws.mean)),
-        num_backpropagated=draws.num_backpropagated,
+        **vars(draws.usual),
         initial_state=architecture.initial_state,
     )
 
@@ -111,10 +109,6 @@ def _common(architecture: ArchitectureConfig, tokenizer: Any) -> dict[str, Any]:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-
-
-def _at(config: Any, num_recurrences: int) -> Any:
-    return type(config)(**config.to_dict() | {"num_recurrences": num_recurrences})
 
 
 def _random_model(config: Any, seed: int) -> Any:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reward.prm.calibration import QuantileReport
 from rl.compare.palette import BASE, GRID, INK, MUTED, PAPER, SAMPLING, TRAINED
+from rl.prm.figures import AS_LEARNED, RECALIBRATED
 from rl.prm.measure import Measured
 
 _COLOURS = (TRAINED, SAMPLING, BASE, "#009e73", "#cc79a7", "#e69f00")
@@ -44,7 +46,7 @@ def draw_reliability(axis: Any, measured: Measured) -> None:
     """What came of the places that were given about the same chance: on the diagonal, what was said."""
     figures = measured.fits[0].figures
     _diagonal(axis)
-    for colour, name in ((BASE, "mean, as learned"), (TRAINED, "mean, recalibrated"), (SAMPLING, "isotonic")):
+    for colour, name in ((BASE, f"mean, {AS_LEARNED}"), (TRAINED, f"mean, {RECALIBRATED}"), (SAMPLING, "isotonic")):
         bins = figures.estimators[name].reliability
         x, y = [b.mean_estimate for b in bins], [b.mean_target for b in bins]
         axis.plot(x, y, color=colour, linewidth=1, alpha=0.6)
@@ -58,7 +60,7 @@ def draw_coverage(axis: Any, measured: Measured) -> None:
     axis.axhline(0, color=MUTED, linewidth=0.8)
     axis.axhspan(-3, 3, color=GRID, alpha=0.5, linewidth=0)
     for place, fit in enumerate(measured.fits):
-        _draw_gaps(axis, place, fit.fitted.plan.name, fit.figures.quantiles["recalibrated"], len(measured.fits))
+        _draw_gaps(axis, place, fit.fitted.plan.name, fit.figures.quantiles[RECALIBRATED], len(measured.fits))
     axis.set_xticks(measured.config.prm.quantiles)
     axis.set(xlabel="level of the quantile", ylabel="coverage less its level, points")
     axis.legend()
@@ -70,7 +72,7 @@ def draw_estimators(axis: Any, measured: Measured) -> None:
     names = list(reversed(list(estimators)))
     for row, name in enumerate(names):
         report = estimators[name]
-        colour = TRAINED if "recalibrated" in name else BASE
+        colour = TRAINED if RECALIBRATED in name else BASE
         axis.plot([report.brier.low, report.brier.high], [row, row], color=colour, linewidth=1.4)
         axis.plot([report.brier.value], [row], "o", color=colour, markersize=5)
     axis.set_yticks(range(len(names)), names)
@@ -122,7 +124,7 @@ def _diagonal(axis: Any) -> None:
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 
-def _draw_gaps(axis: Any, place: int, name: str, report: Any, num_fits: int) -> None:
+def _draw_gaps(axis: Any, place: int, name: str, report: QuantileReport, num_fits: int) -> None:
     colour, shift = _COLOURS[place % len(_COLOURS)], 0.012 * (place - (num_fits - 1) / 2)
     levels = [level.level + shift for level in report.coverage]
     for x, level in zip(levels, report.coverage, strict=True):

@@ -62,6 +62,10 @@ def _ranges(config: TrainPRMConfig) -> Iterator[str]:
         yield f"prm.tuning must be {' or '.join(TUNINGS)}, got {prm.tuning!r}{nearest(prm.tuning, TUNINGS)}"
     if not config.model.path:
         yield "model.path must name the policy, got an empty text"
+    if config.model.exit.measure:
+        yield "model.exit is for `zerokl sample`; a policy goes equally deep for all questions here: take it out"
+    if config.reward.process.prm:
+        yield "reward.process is for `zerokl train`; success here is what reward.functions say it is: take it out"
     if not config.reward.functions:
         yield "reward.functions must name at least one reward function, got none"
 

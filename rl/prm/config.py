@@ -61,6 +61,8 @@ class VariantConfig:
     family: str
     num_rollouts: int = 0
     """Fits to so many of the rollouts of each prefix, the first; 0 takes all."""
+    recalibrate: bool = True
+    """Whether its model is served recalibrated; where not, as it was learned. The report has the figures of both."""
 
 
 @dataclass(kw_only=True)

@@ -53,6 +53,7 @@ def deciding(config: TrainPRMConfig, inputs: Inputs) -> str:
         {
             "seed": config.seed,
             "policy": config.model.path,
+            **({} if config.model.recurrence is None else {"recurrence": config.model.recurrence}),
             "dtype": inputs.backbone.dtype,
             "data": asdict(config.data),
             "reward": [asdict(function) for function in config.reward.functions],

@@ -6,18 +6,22 @@ estimates are measured, for solutions are ranked there too; quantiles are also m
 that is certain has no quantiles to be right about.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from reward.prm.calibration import CalibrationReport, calibration_report
+from reward.prm.calibration import EstimateReport, QuantileReport, estimate_report, quantile_report
+from reward.prm.coverage import estimated_coverage
 from reward.prm.families import Family
+from reward.prm.intervals import means_by_question
 from reward.prm.outcomes import Outcomes
 from reward.prm.recalibration import BaseRate, HeadRecalibration, Isotonic, Temperature
 
 MEDIAN = 0.5
+AS_LEARNED, RECALIBRATED = "as learned", "recalibrated"
 
 
 @dataclass(frozen=True)
@@ -58,24 +62,29 @@ class Law:
 
 @dataclass(frozen=True)
 class FirstStep:
-    """How good the recalibrated median is at the question alone: what can be measured again wherever it is used."""
+    """How good the median is at the question alone: what can be measured again wherever the model is used."""
 
     brier: float
     """Against the share of rollouts that succeeded, as it is."""
     noise: float
     """What the binomial scatter of those shares adds to it: mean of s (1 - s) / (n - 1), s the share of n rollouts."""
+    standard_error: float
+    """Of the one less the other, over questions."""
 
 
 @dataclass(frozen=True)
 class FitFigures:
-    """All figures of one fit, on the test questions."""
+    """All figures of one fit, on the test questions. What is said `AS_LEARNED` stands beside what is `RECALIBRATED`."""
 
     recalibration: HeadRecalibration
-    estimators: Mapping[str, CalibrationReport]
+    estimators: Mapping[str, EstimateReport]
     """By name: how good a number each says of a place."""
-    quantiles: Mapping[str, CalibrationReport]
-    """`as learned` and `recalibrated`, at all places that are not the end of a finished solution."""
-    first_step: FirstStep
+    quantiles: Mapping[str, QuantileReport]
+    """At all places that are not the end of a finished solution."""
+    estimated_coverage: Mapping[str, tuple[float, ...]] | None
+    """At the same places, by level: how often the chance itself lies below a quantile, judged by the counts; None where
+    the chances are known."""
+    first_step: Mapping[str, FirstStep]
 
 
 def law_of(family: Family, parameters: np.ndarray) -> Law:
@@ -88,24 +97,21 @@ def law_of(family: Family, parameters: np.ndarray) -> Law:
 def fit_figures(family: Family, calibration: Read, test: Read) -> FitFigures:
     """The figures of a fit; nothing of `test` decides what is fitted."""
     recalibration = HeadRecalibration.fit(family, calibration.parameters, calibration.places.outcomes)
-    learned, recalibrated = law_of(family, test.parameters), law_of(recalibration.of(family), test.parameters)
+    families = {AS_LEARNED: family, RECALIBRATED: recalibration.of(family)}
+    laws = {name: law_of(own, test.parameters) for name, own in families.items()}
+    before = law_of(family, calibration.parameters).means
     said = {
-        "mean, as learned": learned.means,
-        "mean, recalibrated": recalibrated.means,
-        "median, as learned": learned.medians,
-        "median, recalibrated": recalibrated.medians,
-        **_fitted_to(law_of(family, calibration.parameters).means, calibration.places.outcomes, learned.means),
+        **{f"mean, {name}": law.means for name, law in laws.items()},
+        **{f"median, {name}": law.medians for name, law in laws.items()},
+        **_fitted_to(before, calibration.places.outcomes, laws[AS_LEARNED].means),
     }
-    places, levels = test.places, family.levels
-    everywhere, unfinished = np.ones(len(places.ends), np.bool_), ~places.is_final
+    places = test.places
     return FitFigures(
         recalibration=recalibration,
-        estimators={n: _report(places, everywhere, e, recalibrated.quantiles, levels) for n, e in said.items()},
-        quantiles={
-            name: _report(places, unfinished, law.medians, law.quantiles, levels)
-            for name, law in (("as learned", learned), ("recalibrated", recalibrated))
-        },
-        first_step=_first_step(places, recalibrated.medians),
+        estimators={name: estimate_report(e, places.outcomes, places.truth) for name, e in said.items()},
+        quantiles={name: _quantile_report(places, law.quantiles, family.levels) for name, law in laws.items()},
+        estimated_coverage=None if places.truth is not None else _estimated_coverage(families, test),
+        first_step={name: _first_step(places, law.medians) for name, law in laws.items()},
     )
 
 
@@ -118,19 +124,23 @@ def _fitted_to(estimates: np.ndarray, outcomes: Outcomes, applied_to: np.ndarray
     }
 
 
-def oracle_figures(test: Places, levels: Sequence[float]) -> CalibrationReport:
+def oracle_figures(test: Places, levels: Sequence[float]) -> QuantileReport:
     """The figures of the best quantiles that could be said, at all places but ends."""
     assert test.oracle is not None, "there is one where the truth is known"
-    medians = np.array([np.interp(MEDIAN, levels, row) for row in test.oracle])
-    return _report(test, ~test.is_final, medians, test.oracle, levels)
+    return _quantile_report(test, test.oracle, levels)
 
 
-def _report(
-    places: Places, rows: np.ndarray, estimates: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]
-) -> CalibrationReport:
+def _quantile_report(places: Places, quantiles: np.ndarray, levels: Sequence[float]) -> QuantileReport:
+    rows = ~places.is_final
     truth = None if places.truth is None else places.truth[rows]
     oracle = None if places.oracle is None else places.oracle[rows]
-    return calibration_report(estimates[rows], quantiles[rows], levels, places.outcomes.take(rows), truth, oracle)
+    return quantile_report(quantiles[rows], levels, places.outcomes.take(rows), truth, oracle)
+
+
+def _estimated_coverage(families: Mapping[str, Family], test: Read) -> dict[str, tuple[float, ...]]:
+    rows = ~test.places.is_final
+    outcomes, parameters = test.places.outcomes.take(rows), test.parameters[rows]
+    return {name: estimated_coverage(family, parameters, outcomes) for name, family in families.items()}
 
 
 def _first_step(places: Places, medians: np.ndarray) -> FirstStep:
@@ -139,4 +149,8 @@ def _first_step(places: Places, medians: np.ndarray) -> FirstStep:
     shares, trials = outcomes.shares, outcomes.trials
     noise = shares * (1 - shares) / np.maximum(trials - 1, 1)
     errors = (medians[first] - shares) ** 2
-    return FirstStep(float(outcomes.weights @ errors), float(outcomes.weights @ noise))
+    by_question = means_by_question(errors - noise, outcomes.questions)[:, 0]
+    spread = float(by_question.std(ddof=1)) if len(by_question) > 1 else 0.0
+    return FirstStep(
+        float(outcomes.weights @ errors), float(outcomes.weights @ noise), spread / math.sqrt(len(by_question))
+    )

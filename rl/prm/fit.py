@@ -29,6 +29,8 @@ class FitPlan:
     name: str
     family: str
     num_rollouts: int
+    recalibrate: bool = True
+    """Whether the model is served recalibrated."""
 
     def folder(self, run: Path) -> RunFolder:
         """Where it lies: the run's own folder for the main one."""
@@ -38,7 +40,7 @@ class FitPlan:
 def fit_plans(config: TrainPRMConfig) -> list[FitPlan]:
     """All that the config asks for, the main one first."""
     everything = config.collect.num_rollouts
-    plans = [FitPlan(v.name, v.family, v.num_rollouts or everything) for v in config.variants]
+    plans = [FitPlan(v.name, v.family, v.num_rollouts or everything, v.recalibrate) for v in config.variants]
     return [FitPlan(MAIN, config.prm.family, everything), *plans]
 
 

@@ -12,7 +12,9 @@ from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, resolved_dtype
 from rl.prm.checks import PARTS
 from rl.prm.config import TrainPRMConfig
 from rl.prm.fit import Backbone
+from rl.prm.objective import skeleton
 from rl.prm.questions import read_questions
+from rl.recurrent.checkpoint import policy_folder
 from rollout.types import Prompt, SamplingParams
 
 
@@ -37,10 +39,12 @@ class Inputs:
 
 def read_inputs(config: TrainPRMConfig) -> Inputs:
     """The inputs that `config` names. Raises ValueError saying what is wrong with them."""
-    policy_dir = resolve_model(config.model.path, MODEL_CACHE, seed=config.seed).resolve()
-    backbone_dir = resolve_model(config.prm.backbone or config.model.path, MODEL_CACHE, seed=config.seed).resolve()
+    policy_dir = policy_folder(config.model, config.seed)
+    own = config.prm.backbone
+    backbone_dir = resolve_model(own, MODEL_CACHE, seed=config.seed).resolve() if own else policy_dir
     tokenizer = load_tokenizer(policy_dir)
     _require_same_vocabulary(tokenizer, backbone_dir)
+    skeleton(str(backbone_dir))  # raises where it cannot be trained under the canonical ops
     cutter = StepCutter(tokenizer, StepRule(config.prm.separator, config.prm.step_token))
     _require_positions(config, policy_dir, backbone_dir)
     prompts = read_questions(config, tokenizer)

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reward.prm.calibration import CalibrationReport
+from reward.prm.calibration import QuantileReport
 from reward.prm.families import make_family
-from reward.prm.recalibration import save_recalibration
+from reward.prm.recalibration import RECALIBRATION_FILE, save_recalibration
 from reward.prm.serving import CALIBRATION_FILE
 from rl.durable import write_atomically
 from rl.prm.config import TrainPRMConfig
 from rl.prm.draw import data_folder
 from rl.prm.examples import ReadSolution, outcomes_of, places_of
-from rl.prm.figures import FitFigures, Places, Read, fit_figures, oracle_figures
+from rl.prm.figures import AS_LEARNED, RECALIBRATED, FitFigures, Places, Read, fit_figures, oracle_figures
 from rl.prm.fit import FitPlan
 from rl.prm.folder import QuestionData
 from rl.prm.inputs import Inputs
@@ -39,7 +39,7 @@ class Known:
 
     missing: float
     """The largest probability that the enumeration of any question leaves out."""
-    oracle: CalibrationReport
+    oracle: QuantileReport
     """Of the best quantiles that can be said without the question's hidden rates."""
 
 
@@ -69,7 +69,8 @@ class Measured:
 def measure(
     config: TrainPRMConfig, inputs: Inputs, questions: Sequence[QuestionData], fitted: Sequence[Fitted]
 ) -> Measured:
-    """All figures; afterwards every model's folder holds its recalibration and how well it is calibrated. Ray is up."""
+    """All figures; afterwards every model's folder holds its recalibration, where its plan has one, and how well it is
+    calibrated. Ray is up."""
     truth = _truth(config, inputs) if is_known(config.model.path) else None
     fits = tuple(MeasuredFit(fit, _figures(config, inputs, fit, truth)) for fit in fitted)
     for fit in fits:
@@ -118,13 +119,17 @@ def _known(config: TrainPRMConfig, test: Sequence[ReadSolution], truth: KnownPla
 
 
 def _write_beside(fit: MeasuredFit, config: TrainPRMConfig) -> None:
-    """Nothing; the model's folder says how to recalibrate it, and for whom and how well it is calibrated then."""
+    """Nothing; the model's folder says how it is recalibrated, and for whom and how well calibrated it is as served."""
     folder: Path = fit.fitted.summary.run_dir / "model"
-    save_recalibration(fit.figures.recalibration, folder)
+    (folder / RECALIBRATION_FILE).unlink(missing_ok=True)
+    if fit.fitted.plan.recalibrate:
+        save_recalibration(fit.figures.recalibration, folder)
+    first_step = fit.figures.first_step[RECALIBRATED if fit.fitted.plan.recalibrate else AS_LEARNED]
     said = {
         "policy": config.model.path,
-        "first_step_brier": fit.figures.first_step.brier,
-        "first_step_noise": fit.figures.first_step.noise,
+        "first_step_brier": first_step.brier,
+        "first_step_noise": first_step.noise,
+        "first_step_standard_error": first_step.standard_error,
         "num_questions": len({solution.question for solution in fit.fitted.parts["test"]}),
         "num_rollouts": config.collect.num_test_rollouts or config.collect.num_rollouts,
         "temperature": config.rollout.temperature,

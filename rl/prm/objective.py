@@ -11,6 +11,7 @@ import torch
 from kernels import seam
 from kernels.certify import certify_linear
 from kernels.linear import LinearPlan
+from kernels.recurrent.registration import register
 from reward.prm.model import PRMSettings, QuantilePRM, save_prm
 from reward.prm.packing import pack_inputs
 from reward.prm.steps import StepInput
@@ -35,12 +36,8 @@ class PRMObjective:
 
     def certify(self, model_dir: str, dtype: str) -> LinearPlan:
         """The linear that is certified for backbone and adapters; the head brings its own."""
-        import transformers
-
-        config = transformers.AutoConfig.from_pretrained(model_dir)
+        backbone = skeleton(model_dir)
         with torch.device("meta"):
-            backbone = transformers.AutoModelForCausalLM.from_config(config)
-            seam.refuse_uncovered(backbone)
             self._adapt(backbone)
         return certify_linear(seam.linear_shapes(backbone), getattr(torch, dtype))
 
@@ -48,6 +45,7 @@ class PRMObjective:
         """Backbone, adapters and a fresh head."""
         import transformers
 
+        register()
         loaded = transformers.AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, dtype))
         backbone = loaded.eval()
         self._adapt(backbone)
@@ -96,6 +94,18 @@ class HeldOutLoss:
         totals = Totals(step=0, seed=0, num_examples=len(self.questions), num_targets=0)
         batches = micro_batches(self.questions, self.max_tokens)
         return {self.headline: sum(float(self.objective.loss(model, batch, totals)) for batch in batches)}
+
+
+def skeleton(model_dir: str) -> Any:
+    """The backbone in `model_dir` without its weights. Raises ValueError for one that the canonical ops cannot run."""
+    import transformers
+
+    register()
+    config = transformers.AutoConfig.from_pretrained(model_dir)
+    with torch.device("meta"):
+        backbone = transformers.AutoModelForCausalLM.from_config(config)
+    seam.refuse_uncovered(backbone)
+    return backbone
 
 
 def place_losses(model: QuantilePRM, solutions: Sequence[ReadSolution]) -> torch.Tensor:

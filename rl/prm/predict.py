@@ -30,8 +30,8 @@ def predict(model_dir: Path, dtype: str, solutions: Sequence[ReadSolution]) -> n
     variables = compute_environment(threads=0, num_processes=1) | {"HF_HUB_OFFLINE": "1"}
     remote: Any = ray.remote(num_cpus=0, max_calls=1, max_retries=0, runtime_env={"env_vars": variables})(_predict)
     reference = remote.remote(str(model_dir.resolve()), dtype, list(solutions))
-    parameters: np.ndarray = answer(call("the model's process", "reading solutions", reference, within_s))
-    return parameters
+    shared = answer(call("the model's process", "reading solutions", reference, within_s))
+    return np.array(shared)  # a copy: torch wants arrays that may be written to, and Ray's may not
 
 
 def _predict(model_dir: str, dtype: str, solutions: list[ReadSolution]) -> np.ndarray:

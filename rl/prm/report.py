@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reward.prm.calibration import CalibrationReport
+from reward.prm.calibration import QuantileReport
 from rl.durable import naming, write_atomically
 from rl.prm.charts import CHARTS, write_png
 from rl.prm.examples import outcomes_of, places_of
@@ -40,7 +40,7 @@ def summary_of(measured: Measured) -> dict[str, Any]:
         "data": _data_fields(measured),
         "fits": [_fit_fields(fit) for fit in measured.fits],
         "truth": measured.known
-        and {"missing": measured.known.missing, "at_best": _report_fields(measured.known.oracle)},
+        and {"missing": measured.known.missing, "at_best": _quantile_fields(measured.known.oracle)},
     }
 
 
@@ -78,11 +78,14 @@ def _fit_fields(fit: MeasuredFit) -> dict[str, Any]:
         "calibration_loss": [summary.before["calibration/loss"], summary.after["calibration/loss"]],
         "training_tokens": summary.num_tokens,
         "recalibration": asdict(figures.recalibration),
-        "first_step": asdict(figures.first_step),
-        "estimators": {name: _report_fields(report) for name, report in figures.estimators.items()},
-        "quantiles": {name: _report_fields(report) for name, report in figures.quantiles.items()},
+        "is_served_recalibrated": fit.fitted.plan.recalibrate,
+        "first_step": {name: asdict(first_step) for name, first_step in figures.first_step.items()},
+        "estimators": {name: asdict(report) for name, report in figures.estimators.items()},
+        "quantiles": {name: _quantile_fields(report) for name, report in figures.quantiles.items()},
+        "estimated_coverage": figures.estimated_coverage
+        and {name: list(covered) for name, covered in figures.estimated_coverage.items()},
     }
 
 
-def _report_fields(report: CalibrationReport) -> dict[str, Any]:
+def _quantile_fields(report: QuantileReport) -> dict[str, Any]:
     return asdict(report) | {"coverage": [asdict(level) | {"gap": level.gap} for level in report.coverage]}

@@ -1,5 +1,8 @@
 """What a run says at its end."""
 
+from collections.abc import Sequence
+
+from rl.prm.figures import AS_LEARNED, RECALIBRATED
 from rl.prm.measure import Measured, MeasuredFit
 from rl.summary import aligned
 
@@ -21,10 +24,20 @@ def render(measured: Measured) -> str:
 
 
 def _fit_rows(fit: MeasuredFit) -> list[tuple[str, str]]:
-    estimators, quantiles = fit.figures.estimators, fit.figures.quantiles["recalibrated"]
-    before, after, base = (estimators[n].brier.value for n in ("mean, as learned", "mean, recalibrated", "base rate"))
-    covered = ", ".join(f"{level.level:g}: {100 * level.at_or_below:.1f} %" for level in quantiles.coverage)
-    return [
-        (f"{fit.fitted.plan.name}, Brier", f"{before:.4f}, recalibrated {after:.4f}, base rate {base:.4f}"),
-        (f"{fit.fitted.plan.name}, coverage of {quantiles.targets}", covered),
+    name, estimators, quantiles = fit.fitted.plan.name, fit.figures.estimators, fit.figures.quantiles[RECALIBRATED]
+    before, after, base = (
+        estimators[n].brier.value for n in (f"mean, {AS_LEARNED}", f"mean, {RECALIBRATED}", "base rate")
+    )
+    rows = [
+        (f"{name}, Brier", f"{before:.4f}, recalibrated {after:.4f}, base rate {base:.4f}"),
+        (f"{name}, coverage of {quantiles.targets}", _by_level(fit, [c.at_or_below for c in quantiles.coverage])),
     ]
+    if fit.figures.estimated_coverage is not None:
+        estimated = fit.figures.estimated_coverage[RECALIBRATED]
+        rows.append((f"{name}, estimated coverage", _by_level(fit, estimated)))
+    return rows
+
+
+def _by_level(fit: MeasuredFit, shares: Sequence[float]) -> str:
+    levels = [covered.level for covered in fit.figures.quantiles[RECALIBRATED].coverage]
+    return ", ".join(f"{level:g}: {100 * share:.1f} %" for level, share in zip(levels, shares, strict=True))

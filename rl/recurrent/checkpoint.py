@@ -7,6 +7,7 @@ files of the first beside a `config.json` of its own:
     models/smollm2-recurrent-r4-5f0c3a1b/   config.json: num_recurrences 4     model.safetensors -> …/model.safetensors
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -14,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kernels.recurrent.depth import recurrence_of
+from kernels.recurrent.depth import Depth, recurrence_of
 from rl.config import ModelConfig
 from rl.errors import UserError
 from rl.models import MODEL_CACHE, made_once, resolve_model
@@ -31,14 +32,21 @@ def at_recurrence(model_dir: Path, recurrence: int | None, cache_dir: Path) -> P
     None leaves it at what the checkpoint says. Logs a warning where the checkpoint was not trained at that depth.
     Raises UserError for a recurrence below 1, and for a model that has no core.
     """
-    config = json.loads((model_dir / CONFIG).read_text("utf-8"))
+    config = _read(model_dir)
     own = config.get("num_recurrences")
     if recurrence is not None:
         _require_core(own, recurrence, model_dir)
     asked = own if recurrence is None else recurrence
-    if asked is not None:
-        _warn_untrained(config.get("trained_recurrences"), asked, model_dir)
-    return model_dir if asked == own else _view(model_dir.resolve(), config | {"num_recurrences": asked}, cache_dir)
+    if asked is not None and (trained := config.get("trained_recurrences")):
+        _warn_untrained(model_dir, asked, *trained)
+    return _changed(model_dir, {} if asked is None else {"num_recurrences": asked}, cache_dir)
+
+
+def to_be_trained_at(model_dir: Path, depth: Depth, cache_dir: Path) -> Path:
+    """The folder of the checkpoint as one to be trained around `depth`, which it also runs at afterwards; made under
+    `cache_dir` where it has to be. A model without a core stays what it is.
+    """
+    return _changed(model_dir, vars(depth), cache_dir) if "num_recurrences" in _read(model_dir) else model_dir
 
 
 def policy_folder(model: ModelConfig, seed: int) -> Path:
@@ -62,6 +70,11 @@ def described(model_config: Any) -> str:
     )
 
 
+def _read(model_dir: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((model_dir / CONFIG).read_text("utf-8"))
+    return config
+
+
 def _require_core(own: int | None, recurrence: int, model_dir: Path) -> None:
     if own is None:
         raise UserError(
@@ -72,17 +85,25 @@ def _require_core(own: int | None, recurrence: int, model_dir: Path) -> None:
         raise UserError(f"model.recurrence must be at least 1, got {recurrence}")
 
 
-def _warn_untrained(trained: list[int] | None, asked: int, model_dir: Path) -> None:
-    if trained is None or trained[0] <= asked <= trained[1]:
-        return
-    how = "under-run" if asked < trained[0] else "over-run"
-    logger.warning(
-        "%s was trained at recurrences %d to %d and is %s at %d: what it does there says little about the model",
-        model_dir,
-        *trained,
-        how,
-        asked,
-    )
+@functools.cache
+def _warn_untrained(model_dir: Path, asked: int, low: int, high: int) -> None:
+    """Nothing; a warning is logged where `asked` is not from `low` to `high`, the first time that it is asked."""
+    if not low <= asked <= high:
+        how = "under-run" if asked < low else "over-run"
+        logger.warning(
+            "%s was trained at recurrences %d to %d and is %s at %d: what it does there says little about the model",
+            model_dir,
+            low,
+            high,
+            how,
+            asked,
+        )
+
+
+def _changed(model_dir: Path, changes: dict[str, Any], cache_dir: Path) -> Path:
+    """The folder of the checkpoint with `changes` to its config; its own where they change nothing."""
+    config = _read(model_dir)
+    return model_dir if config | changes == config else _view(model_dir.resolve(), config | changes, cache_dir)
 
 
 def _view(model_dir: Path, config: dict[str, Any], cache_dir: Path) -> Path:

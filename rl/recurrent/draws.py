@@ -40,6 +40,11 @@ class DepthDraws:
         """The depth of training step `step`, from 1."""
         return Depth(self._draw(seed, step), self.num_backpropagated)
 
+    @property
+    def usual(self) -> Depth:
+        """What a model that is trained so runs at when nobody asks for another depth: the mean, rounded."""
+        return Depth(round(self.mean), self.num_backpropagated)
+
     def central_range(self) -> tuple[int, int]:
         """The 5th and the 95th percentile of r: what a checkpoint says it was trained at."""
         draws = sorted(self._draw(0, step) for step in range(NUM_FOR_RANGE))

@@ -1,10 +1,12 @@
 """Whether an engine's KV cache holds a sequence at the depth that is asked for: known before anything starts."""
 
+from pathlib import Path
 from typing import Any
 
 from kernels.attention import BLOCK_SIZE
 from kernels.coverage import head_size
 from kernels.recurrent.depth import recurrence_of
+from kernels.recurrent.registration import register
 from rl.errors import UserError
 from rollout.config import RolloutConfig
 
@@ -12,6 +14,16 @@ GIB = 2**30
 ITEMSIZE = {"float32": 4, "bfloat16": 2}
 SPARE_BLOCKS = 1
 """One block is vLLM's own."""
+
+
+def require_deep_room(model_dir: Path, rollout: RolloutConfig, dtype: str) -> Any:
+    """The checkpoint's Hugging Face config. Raises UserError where the KV cache is too small for its depth."""
+    from transformers import AutoConfig
+
+    register()
+    model_config = AutoConfig.from_pretrained(model_dir)
+    require_room(model_config, rollout, dtype)
+    return model_config
 
 
 def require_room(model_config: Any, rollout: RolloutConfig, dtype: str) -> None:

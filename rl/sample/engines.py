@@ -8,7 +8,6 @@ from typing import Any
 
 from kernels.recurrent.depth import recurrence_of
 from kernels.recurrent.exit import ExitRule
-from kernels.recurrent.registration import register
 from rl.config import ModelConfig
 from rl.errors import UserError, bad_input
 from rl.forward import ForwardPass
@@ -16,7 +15,7 @@ from rl.models import load_tokenizer, resolved_dtype, stop_token_ids
 from rl.policy_pool import policy_pool
 from rl.recurrent.checkpoint import policy_folder
 from rl.recurrent.flops import Cost, cost_of
-from rl.recurrent.room import require_room
+from rl.recurrent.room import require_deep_room
 from rl.sample.step_scorers import StepScorers
 from rollout.config import RolloutConfig
 from rollout.pool import RolloutPool
@@ -97,16 +96,6 @@ def _thinker(model: ModelConfig, model_config: Any) -> Thinker | None:
     if recurrence_of(model_config) is None:
         raise UserError(f"model.exit needs a recurrent-depth checkpoint, and {model.path} has no core; take it out")
     return Thinker(ForwardPass(), ExitRule(model.exit.measure, model.exit.threshold))
-
-
-def require_deep_room(model_dir: Path, rollout: RolloutConfig, dtype: str) -> Any:
-    """The checkpoint's Hugging Face config. Raises UserError where the KV cache is too small for its depth."""
-    from transformers import AutoConfig
-
-    register()
-    model_config = AutoConfig.from_pretrained(model_dir)
-    require_room(model_config, rollout, dtype)
-    return model_config
 
 
 def _require_same_tokens(tokenizer: Any, base_dir: Path) -> None:

@@ -18,8 +18,9 @@ from rl.errors import bad_input
 from rl.evaluation.progress import EvalProgress
 from rl.models import load_tokenizer, resolved_dtype, stop_token_ids
 from rl.recurrent.checkpoint import policy_folder
+from rl.recurrent.room import require_deep_room
 from rl.sample.config import SampleConfig, base_of, method_of, render_sample_config
-from rl.sample.engines import Engines, engines, require_deep_room
+from rl.sample.engines import Engines, engines
 from rl.sample.folder import Candidate, ChunkEffort, QuestionSamples, SampleFolder
 from rl.sample.methods import Method, completions_of
 from rl.sample.questions import read_questions

@@ -18,11 +18,18 @@ def samples_needed(success: float, confidence: float, most: int) -> int:
     >>> [samples_needed(p, 0.99, 64) for p in (0.0, 0.05, 0.1, 0.5, 0.9, 1.0)]
     [64, 64, 44, 7, 2, 1]
     """
-    if success <= 0:
-        return most
-    if success >= 1:
+    return draws_needed(math.log1p(-confidence), log_failure(success), most)
+
+
+def draws_needed(wanted: float, each: float, most: int) -> int:
+    """The fewest draws after which the log-probability that all are wrong is `wanted` or less: from 1 to `most`.
+
+    each: the log-probability that one is wrong, from minus infinity to 0.
+    """
+    if wanted >= 0 or math.isinf(each):
         return 1
-    return max(1, min(most, math.ceil(math.log1p(-confidence) / math.log1p(-success))))
+    needed = wanted / each if each < 0 else math.inf
+    return most if needed >= most else max(1, math.ceil(needed))
 
 
 def log_failure(success: float) -> float:

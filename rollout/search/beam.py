@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollout.search.adaptive import log_failure, require_confidence, samples_needed
+from rollout.search.adaptive import draws_needed, log_failure, require_confidence, samples_needed
 from rollout.search.beam_trees import Beam, Grower, Kept, Tree, root
 from rollout.search.checks import require, require_at_least_one, require_one_of
 from rollout.search.drawing import Drawing
@@ -106,9 +106,7 @@ class AdaptiveBeam(BeamSearch):
     def _fewest_expansions(self, beams: Sequence[Beam]) -> int:
         wanted = math.log1p(-self.confidence) - sum(log_failure(beam.bound) for beam in beams if beam.is_done)
         each = sum(log_failure(beam.bound) for beam in beams if not beam.is_done)
-        if wanted >= 0 or math.isinf(each):
-            return 1
-        return max(1, min(self.num_expansions, math.ceil(wanted / each))) if each else self.num_expansions
+        return draws_needed(wanted, each, self.num_expansions)
 
 
 @dataclass(frozen=True, kw_only=True)

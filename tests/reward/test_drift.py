@@ -28,7 +28,7 @@ def test_fewer_than_two_questions_have_no_figures():
     assert drift([], None) is None and drift([Told(0.5, 1, 2)], None) is None
 
 
-REPORT = Reference(0.1, 200)
+REPORT = Reference(0.1, 0.0, 200)
 
 
 def figures(error=0.3, standard_error=0.05, num_questions=MIN_QUESTIONS, reference=REPORT):
@@ -39,11 +39,13 @@ def figures(error=0.3, standard_error=0.05, num_questions=MIN_QUESTIONS, referen
     ("found", "is_told"),
     [
         (figures(), True),
-        (figures(error=0.19), False),  # within two standard errors of .1
-        (figures(error=0.21), True),
+        (figures(error=0.24), False),  # within three standard errors of .1
+        (figures(error=0.26), True),
+        (figures(error=0.26, reference=Reference(0.1, 0.05, 200)), False),  # the report is no surer than the run
+        (figures(error=0.32, reference=Reference(0.1, 0.05, 200)), True),  # 3 sqrt 2 times .05 is .212
         (figures(num_questions=MIN_QUESTIONS - 1), False),
         (figures(reference=None), False),
-        (figures(error=0.09, reference=Reference(-0.01, 200)), False),  # not above 0 by two standard errors
+        (figures(error=0.14, reference=Reference(-0.01, 0.0, 200)), False),  # not above 0 by three standard errors
     ],
 )
 def test_drift_is_told_where_it_is_beyond_chance(found, is_told):
@@ -52,15 +54,29 @@ def test_drift_is_told_where_it_is_beyond_chance(found, is_told):
 
 def test_what_is_said_of_it_has_the_figures():
     said = figures().sentence()
-    for expected in ("last 32 questions", "0.300 ± 0.050", "0.100 in its calibration report (200", "0.20", "0.70"):
+    for expected in (
+        "last 32 questions",
+        "0.300 ± 0.050",
+        "0.100 ± 0.000 in its calibration report (200",
+        "0.20",
+        "0.70",
+    ):
         assert expected in said
 
 
 def test_the_noise_of_the_report_is_taken_out_of_it(tmp_path):
     (tmp_path / "calibration.json").write_text(
-        json.dumps({"first_step_brier": 0.125, "first_step_noise": 0.025, "num_questions": 40, "other": 1})
+        json.dumps(
+            {
+                "first_step_brier": 0.125,
+                "first_step_noise": 0.025,
+                "first_step_standard_error": 0.01,
+                "num_questions": 40,
+                "other": 1,
+            }
+        )
     )
-    assert read_reference(tmp_path) == Reference(pytest.approx(0.1), 40)
+    assert read_reference(tmp_path) == Reference(pytest.approx(0.1), 0.01, 40)
 
 
 def test_without_a_report_there_is_no_reference(tmp_path):

@@ -59,7 +59,7 @@ def test_a_submitted_job_ends_in_the_hash_of_the_direct_command(head, done, tmp_
     submitted = subprocess.run(
         [RAY, "job", "submit", "--address", head[1], "--working-dir", ".", "--",
          "zerokl", "train", "configs/tiny.yaml", f"run.dir={tmp_path}/job"],
-        cwd=REPO, capture_output=True, text=True, timeout=400, env=outside(), check=False,
+        cwd=REPO, capture_output=True, text=True, timeout=400, env=outside(RAY_ADDRESS=head[1]), check=False,
     )  # fmt: skip
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     hashes = re.findall(r"final hash: ([0-9a-f]{64})", submitted.stdout)

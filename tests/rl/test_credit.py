@@ -39,9 +39,9 @@ class Scorer:
         return StepScores(ends, tuple((p - 0.2, p, p + 0.2) for p in chances), 1 + len(token_ids))
 
 
-def group(*completions, rights=None, prompt="train/0/0"):
+def group(*completions, rights=None, prompt="train/0/0", truncated=()):
     rollouts = tuple(
-        Rollout(prompt, i, tokens, (-1.0,) * len(tokens), "", True) for i, tokens in enumerate(completions)
+        Rollout(prompt, i, tokens, (-1.0,) * len(tokens), "", i in truncated) for i, tokens in enumerate(completions)
     )
     rights = rights or [False] * len(rollouts)
     rewards = tuple(Reward(float(right), {"right": float(right)}) for right in rights)
@@ -70,6 +70,26 @@ def test_every_token_has_what_its_step_earns_in_min_form_times_the_weight():
     assert found == ((pytest.approx((-0.6,) * 5), pytest.approx((0.6, 0.6))),)
 
 
+CUT_OFF = group((4, STEP, 3), (6, STEP), truncated=[0], rights=[True, True])
+
+
+def test_a_rollout_that_was_cut_off_has_no_chance_at_its_end_whatever_the_model_says():
+    found = credit(form="progress").credited(1, [CUT_OFF])
+    assert found.advantages[0] == (pytest.approx((-0.1, -0.1, -0.4)), pytest.approx((0.1, 0.1)))
+    assert found.metrics["process/last"] == pytest.approx((0.0 + 0.6) / 2)
+    # In min form 0 is the least of what is to come at every step; the other has .6, and nothing less is taken off.
+    assert credit(form="min").credited(1, [CUT_OFF]).advantages == (((-0.6,) * 3, (0.6, 0.6)),)
+
+
+def test_a_rollout_that_was_cut_off_is_wrong_and_its_end_is_not_fitted_on():
+    process = credit(recalibrate_every=5)
+    process.credited(1, [CUT_OFF])
+    ((cut_off, whole),) = process.state.seen
+    assert (cut_off.chances, cut_off.is_right) == ((0.5, 0.4), False)
+    assert (whole.chances, whole.is_right) == ((0.5, 0.6), True)
+    assert process.state.told[0].num_right == 1
+
+
 def test_a_lower_level_is_a_lower_reward():
     median, low = (credit(level=level).credited(1, [FIRST]).metrics for level in (0.5, 0.1))
     assert low["process/last"] == pytest.approx(median["process/last"] - 0.2)
@@ -90,6 +110,13 @@ def test_what_is_measured():
     assert metrics["process/least"] == pytest.approx((0.3 + 0.6) / 2)
     assert metrics["process/num_steps"] == 1.5
     assert (metrics["process/map_scale"], metrics["process/map_shift"]) == (1.0, 0.0)
+
+
+def test_how_much_too_high_solutions_are_rated_is_measured_at_the_median_whatever_the_level():
+    half_right = group((4, 1, STEP, 3, STEP), (6, STEP), (9, STEP), rights=[False, True, True], truncated=[2])
+    for level in (0.1, 0.5):
+        metrics = credit(level=level).credited(1, [half_right]).metrics
+        assert metrics["process/overestimate"] == pytest.approx(((0.3 - 0) + (0.6 - 1) + (0 - 0)) / 3)
 
 
 ALWAYS_RIGHT = [group((3, STEP), (4, STEP), rights=[True, True], prompt=f"train/0/{index}") for index in range(8)]
@@ -135,11 +162,11 @@ def test_no_more_than_a_window_of_questions_is_carried():
 
 def test_drift_is_said_once_with_its_figures_and_again_after_a_new_map():
     said = []
-    process = credit(said, Reference(0.01, 100), recalibrate_every=6)
+    process = credit(said, Reference(0.01, 0.001, 100), recalibrate_every=6)
     for step in range(1, 7):
         process.credited(step, ALWAYS_RIGHT)
     (line,) = said
-    assert "off by a Brier score of 0.250" in line and "0.010 in its calibration report (100 questions" in line
+    assert "off by a Brier score of 0.250" in line and "0.010 ± 0.001 in its calibration report (100 questions" in line
     assert "every 6 steps" in line and not process.state.has_warned
     # After the map it says what comes of it, and is silent.
     for step in range(7, 12):
@@ -149,7 +176,7 @@ def test_drift_is_said_once_with_its_figures_and_again_after_a_new_map():
 
 def test_without_recalibration_the_remedy_is_named():
     said = []
-    process = credit(said, Reference(0.01, 100))
+    process = credit(said, Reference(0.01, 0.001, 100))
     for step in range(1, 7):
         process.credited(step, ALWAYS_RIGHT)
     assert len(said) == 1 and "reward.process.recalibrate_every" in said[0]

@@ -7,6 +7,8 @@ from rl.credit import NoCredit
 from rl.errors import UserError
 from rl.process_rewards import _require_level, require_process_rewards, step_credit
 
+from .commands import REPO
+
 MINIMAL = """
 model: {path: some/model}
 reward:
@@ -24,6 +26,12 @@ def load(folder: Path, *overrides: str) -> Config:
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     process = load(tmp_path).reward.process
     assert (process.form, process.weight, process.level, process.recalibrate_every) == ("min", 1.0, 0.5, 0)
+
+
+def test_the_config_that_comes_along_is_sound_at_either_level() -> None:
+    for level in (0.1, 0.5):
+        config = load_config(REPO / "configs" / "process.yaml", [f"reward.process.level={level}"])
+        assert config.reward.process.level == level
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def test_what_a_file_says_of_the_number_of_layers_is_not_believed() -> None:
         ({"num_coda_layers": -1}, "num_coda_layers=-1"),
         ({"num_recurrences": 0}, "num_recurrences must be at least 1, got 0"),
         ({"num_backpropagated": 0}, "num_backpropagated must be at least 1, or None"),
+        ({"initial_state": "learned", "num_backpropagated": 2}, "gets no gradient with num_backpropagated=2"),
         ({"initial_state": "noise"}, "zero or learned or prelude, got 'noise'"),
     ],
 )

@@ -47,3 +47,17 @@ def test_rows_that_share_a_prefix_are_those_of_the_whole_sequence(model: Any) ->
     with torch.no_grad():
         expected = seam.hidden_states(model, TOKEN_IDS[:48], alone)
     assert torch.equal(hidden(model)[:48], expected)
+
+
+def test_all_recurrences_have_a_gradient_where_a_pass_asks_for_it_whatever_the_config_says(
+    make_model: MakeModel,
+) -> None:
+    def gradient(depth: Depth | None, **settings: int) -> torch.Tensor:
+        made = make_model(num_recurrences=3, **settings)
+        seam.install(made, LinearPlan("aten", 32))
+        loss = seam.hidden_states(made, TOKEN_IDS, LAYOUT, depth).square().sum()
+        (found,) = torch.autograd.grad(loss, [made.model.adapter.weight])
+        return found
+
+    assert torch.equal(gradient(Depth(3), num_backpropagated=1), gradient(None))
+    assert not torch.equal(gradient(None, num_backpropagated=1), gradient(None))

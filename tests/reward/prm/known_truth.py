@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from scipy.special import expit, logit, ndtr
 from scipy.stats import beta
 
-from reward.prm.families import Family
+from reward.prm.families import Family, make_family
 from reward.prm.fitting import minimise, weighted_loss
 from reward.prm.outcomes import Outcomes
 
 NUM_QUESTIONS = 2000
+LEVELS = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ LAWS = {
 def features(x: np.ndarray) -> np.ndarray:
     """(N, 3)"""
     return np.stack([np.ones_like(x), x, x * x], -1)
+
+
+@cache
+def known_head(family_name: str, law_name: str, num_rollouts: int) -> np.ndarray:
+    """(3, P) weights of a linear head that was fitted to rollouts of a law, by name."""
+    return fitted_head(make_family(family_name, LEVELS), *sampled(LAWS[law_name], num_rollouts, seed=0))
 
 
 def sampled(law: Law, num_rollouts: int, seed: int) -> tuple[np.ndarray, Outcomes]:

@@ -3,12 +3,13 @@ import pytest
 
 from reward.prm.calibration import (
     Coverage,
-    calibration_report,
     constant_quantiles,
     crossing_rate,
     equal_weight_bins,
     equal_width_bins,
+    estimate_report,
     pinball_of,
+    quantile_report,
     reliability,
 )
 from reward.prm.outcomes import Outcomes
@@ -16,21 +17,19 @@ from reward.prm.outcomes import Outcomes
 LEVELS = (0.1, 0.5, 0.9)
 
 
-def report(estimates, counts, trials, questions, quantiles=None, **more):
-    rows = np.asarray(estimates, np.float64)
-    spread = np.stack([rows] * 3, -1) if quantiles is None else np.asarray(quantiles)
-    return calibration_report(rows, spread, LEVELS, Outcomes.of(counts, trials, questions), **more)
+def estimated(estimates, counts, trials, questions):
+    return estimate_report(np.asarray(estimates, np.float64), Outcomes.of(counts, trials, questions))
 
 
 def test_brier_counts_every_question_the_same_and_its_positive_part_only_overestimates():
-    found = report([0.5, 0.5, 1.0], [4, 2, 1], [4, 4, 4], ["a", "a", "b"])
+    found = estimated([0.5, 0.5, 1.0], [4, 2, 1], [4, 4, 4], ["a", "a", "b"])
     assert found.brier.value == pytest.approx((0.25 + 0.0) / 2 / 2 + 0.75**2 / 2)
     assert found.positive_brier.value == pytest.approx(0.75**2 / 2)
-    assert (found.num_places, found.num_questions, found.targets) == (3, 2, "shares")
+    assert (found.num_places, found.num_questions) == (3, 2)
 
 
 def test_ece_adds_up_what_the_bins_are_off_by():
-    found = report([0.05, 0.06, 0.95, 0.96], [0, 1, 4, 2], [4, 4, 4, 4], ["a", "b", "c", "d"])
+    found = estimated([0.05, 0.06, 0.95, 0.96], [0, 1, 4, 2], [4, 4, 4, 4], ["a", "b", "c", "d"])
     assert found.ece.value == pytest.approx(0.5 * abs(0.055 - 0.125) + 0.5 * abs(0.955 - 0.75))
     assert found.adaptive_ece.value == pytest.approx(sum(map(abs, (0.05, 0.06 - 0.25, 0.95 - 1, 0.96 - 0.5))) / 4)
 
@@ -45,7 +44,8 @@ def test_bins_of_equal_width_and_of_equal_weight():
 
 def test_coverage_lies_between_the_shares_that_ties_leave_open():
     quantiles = [[0.0, 0.5, 0.8], [0.0, 0.4, 1.0], [0.1, 0.6, 1.0], [0.2, 0.2, 0.2]]
-    found = report([0.5] * 4, [0] * 4, [4] * 4, list("abcd"), quantiles, truth=np.array([0.0, 0.5, 1.0, 0.1]))
+    outcomes = Outcomes.of([0] * 4, [4] * 4, list("abcd"))
+    found = quantile_report(np.array(quantiles), LEVELS, outcomes, truth=np.array([0.0, 0.5, 1.0, 0.1]))
     low, middle, high = found.coverage
     assert (low.below, low.at_or_below) == (0.25, 0.5)
     assert (middle.below, middle.at_or_below) == (0.5, 0.5)
@@ -58,11 +58,13 @@ def test_coverage_lies_between_the_shares_that_ties_leave_open():
 def test_pinball_stands_beside_constant_and_oracle_quantiles():
     truth = np.array([0.2, 0.8])
     oracle = np.stack([truth] * 3, -1)
-    found = report([0.5, 0.5], [1, 3], [4, 4], ["a", "b"], truth=truth, oracle=oracle)
+    halves, outcomes = np.full((2, 3), 0.5), Outcomes.of([1, 3], [4, 4], ["a", "b"])
+    found = quantile_report(halves, LEVELS, outcomes, truth, oracle)
     assert found.pinball.value == pytest.approx(0.5 * 0.3)
     assert found.pinball_constant.value == pytest.approx((0.1 * 0.6 + 0.5 * 0.6 + 0.1 * 0.6) / 3 / 2)
     assert found.pinball_oracle.value == 0.0
-    assert report([0.5, 0.5], [1, 3], [4, 4], ["a", "b"]).pinball_oracle is None
+    of_shares = quantile_report(halves, LEVELS, outcomes)
+    assert (of_shares.pinball_oracle, of_shares.targets) == (None, "shares")
 
 
 def test_pinball_of_one_miss():

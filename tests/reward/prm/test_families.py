@@ -4,16 +4,13 @@ import torch
 
 from reward.prm.families import FAMILIES, make_family
 
-from .known_truth import LAWS, features, fitted_head, sampled
-
-LEVELS = (0.1, 0.5, 0.9)
+from .known_truth import LAWS, LEVELS, features, known_head
 
 
 def coverage_gap(name: str, law_name: str, num_rollouts: int) -> float:
     """The largest distance of a level from how often the true probability lies below its quantile, fitted and exact."""
     family, law = make_family(name, LEVELS), LAWS[law_name]
-    x, outcomes = sampled(law, num_rollouts, seed=0)
-    head = fitted_head(family, x, outcomes)
+    head = known_head(name, law_name, num_rollouts)
     unseen = np.random.default_rng(1).standard_normal(20_000)
     quantiles = family.quantiles(torch.from_numpy(features(unseen) @ head)).numpy()
     return float(law.gaps(quantiles, unseen, np.array(LEVELS)).max())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reward.prm.outcomes import Outcomes, folds, split_questions
+from reward.prm.outcomes import Outcomes, split_questions
 
 QUESTIONS = [f"q{i}" for i in range(20)]
 
@@ -30,8 +30,6 @@ def test_shares_are_turned_back_into_counts():
         (lambda: split_questions(["a", "b", "a"], [0.5, 0.3, 0.2], 0), "2 questions cannot be split into 3 parts"),
         (lambda: split_questions(["a", "b"], [0.5, 0.6], 0), "add up to 1"),
         (lambda: split_questions(["a", "b"], [1.0, 0.0], 0), "must be positive"),
-        (lambda: folds(["a", "a", "b"], 3, 0), "2 questions cannot be split into 3 parts"),
-        (lambda: folds(["a", "b"], 1, 0), "at least 2 folds"),
     ],
 )
 def test_what_cannot_be_is_refused(build, message):
@@ -50,9 +48,3 @@ def test_a_split_keeps_questions_whole_and_gives_every_set_its_share():
 def test_the_smallest_set_has_a_question():
     assert [len(part) for part in split_questions(["a", "b", "c"], [0.98, 0.01, 0.01], seed=0)] == [1, 1, 1]
     assert [len(part) for part in split_questions(QUESTIONS, [0.01, 0.98, 0.01], seed=0)] == [1, 18, 1]
-
-
-def test_folds_are_equal_and_disjoint():
-    parts = folds(QUESTIONS, 3, seed=0)
-    assert sorted(map(len, parts)) == [6, 7, 7]
-    assert sorted(question for part in parts for question in part) == sorted(QUESTIONS)

@@ -15,9 +15,7 @@ from reward.prm.recalibration import (
     save_recalibration,
 )
 
-from .known_truth import LAWS, features, fitted_head, sampled
-
-LEVELS = (0.1, 0.5, 0.9)
+from .known_truth import LAWS, LEVELS, features, known_head, sampled
 
 
 def test_the_base_rate_counts_every_question_the_same():
@@ -47,7 +45,7 @@ def test_temperature_undoes_an_estimate_that_is_too_sure():
 @pytest.mark.parametrize("scale", [2.0, 0.5])
 def test_a_head_that_is_too_sure_or_not_sure_enough_is_mended_on_other_questions(scale):
     family, law = make_family("beta", LEVELS), LAWS["beta"]
-    head = fitted_head(family, *sampled(law, 8, seed=0))
+    head = known_head("beta", "beta", 8)
     x, outcomes = sampled(law, 8, seed=1)
     mended = HeadRecalibration.fit(family, scale * features(x) @ head, outcomes).of(family)
     unseen = np.random.default_rng(2).standard_normal(20_000)
@@ -59,7 +57,7 @@ def test_a_head_that_is_too_sure_or_not_sure_enough_is_mended_on_other_questions
 
 def test_coverage_of_the_true_probability_is_estimated_from_counts_alone():
     family, law = make_family("beta", LEVELS), LAWS["beta"]
-    head = fitted_head(family, *sampled(law, 8, seed=0))
+    head = known_head("beta", "beta", 8)
     x, outcomes = sampled(law, 8, seed=1)
     parameters = features(x) @ head
     assert estimated_coverage(family, parameters, outcomes) == pytest.approx(LEVELS, abs=0.05)

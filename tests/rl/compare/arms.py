@@ -25,11 +25,16 @@ def samples(questions: Sequence[QuestionSamples], method: str = "temperature", p
 
 
 def arm(
-    name: str, correct: Sequence[bool], tokens: int = 2, method: str = "greedy", trained: bool = False
+    name: str,
+    correct: Sequence[bool],
+    tokens: int = 2,
+    method: str = "greedy",
+    trained: bool = False,
+    prm: str = "",
 ) -> ArmFigures:
     """An arm with one answer a question, right or wrong by `correct`, each at the price of `tokens`."""
     asked = [question(index, [right], tokens) for index, right in enumerate(correct)]
-    about = Arm(name, method, trained, training_tokens=1000 if trained else 0)
+    about = Arm(name, method, trained, training_tokens=1000 if trained else 0, prm=prm)
     return ArmFigures(about, samples(asked, method, "cd" if trained else "ab"), ())
 
 

@@ -32,6 +32,12 @@ def test_arms_of_other_weights_are_not_held_against_each_other():
     assert savings(task(BASE, ADAPTIVE, trained)) == []
 
 
+def test_arms_that_ask_different_reward_models_are_not_held_against_each_other():
+    assert (
+        savings(task(BASE, FIXED, arm("as needed", RIGHT, tokens=40, method="adaptive_best_of_n", prm="other"))) == []
+    )
+
+
 def test_it_stands_in_the_summary_and_on_the_page():
     compared = Comparison("mine", "tiny:llama", (TASK,))
     (entry,) = json.loads(summary_json(compared))["savings"]

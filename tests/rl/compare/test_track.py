@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rl.compare.charts import CHARTS
+from rl.compare.charts import charts_of
 from rl.compare.comparison import Comparison
 from rl.compare.track import track
 from rl.run_folder import RunFolder
@@ -55,7 +55,7 @@ def test_table_figures_and_sentences_are_filed(tmp_path: Path, wandb: SimpleName
         ("base", 0.5, 1, 0.5), ("rl", 1.0, 1, 1.0),
     ]  # fmt: skip
     assert wandb.run.logged == {
-        f"report/{chart.key}": f"image {tmp_path / 'report' / chart.key}.png" for chart in CHARTS
+        f"report/{chart.key}": f"image {tmp_path / 'report' / chart.key}.png" for chart in charts_of(COMPARED)
     }
     assert wandb.run.summary["verdict/sums"].startswith("sums (in-domain): ")
     assert wandb.run.finished and wandb.arguments["resume"] == "allow" and wandb.arguments["config"]["seed"] == 3

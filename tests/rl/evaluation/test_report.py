@@ -57,6 +57,11 @@ def test_a_report_reads_so() -> None:
     ]
 
 
+def test_how_deep_the_model_went_is_said() -> None:
+    deep = replace(REPORT, settings=replace(REPORT.settings, recurrence=4))
+    assert render_report(deep).startswith("model              tiny:llama at recurrence 4 in float32, policy ")
+
+
 def test_variance_within_a_question_needs_more_than_one_sample() -> None:
     question = QuestionResult("held_out/0/0", 1, 0, 5, (1.0,))
     report = EvalReport(

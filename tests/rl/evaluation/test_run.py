@@ -101,6 +101,16 @@ def test_a_completion_longer_than_the_model_takes_is_refused(tiny_model: Path) -
         prepare(settle(EvalOptions(str(tiny_model), task="chain_sum", max_new_tokens=2040)))
 
 
+def test_a_checkpoint_is_evaluated_at_the_depth_that_is_asked_for() -> None:
+    asked = EvalOptions("tiny:recurrent", recurrence=3, task="chain_sum", num_prompts=1)
+    assert prepare(settle(asked)).settings.recurrence == 3
+    assert prepare(settle(replace(asked, recurrence=None))).settings.recurrence == 2
+    with pytest.raises(UserError, match="recurrence 400000 makes 800002 layers.*room for 0 tokens"):
+        prepare(settle(replace(asked, recurrence=400_000)))
+    with pytest.raises(UserError, match="needs a recurrent-depth checkpoint"):
+        prepare(settle(replace(asked, model="tiny:llama")))
+
+
 def test_without_a_config_questions_are_plain_where_the_model_has_no_template(tiny_model: Path, tmp_path: Path) -> None:
     base = shutil.copytree(tiny_model, tmp_path / "base")
     (base / "chat_template.jinja").unlink()

@@ -48,6 +48,18 @@ def test_a_config_brings_questions_graders_and_sampling(config: Path) -> None:
     assert (settings.seed, settings.data_seed, settings.rollout.num_actors, settings.timeout_s) == (3, 3, 2, 77)
 
 
+@pytest.mark.parametrize(
+    ("model", "asked", "expected"),
+    [("tiny:recurrent", None, 5), ("tiny:recurrent", 3, 3), ("another/model", None, None), ("another/model", 3, 3)],
+)
+def test_a_config_says_how_deep_its_own_model_goes_and_no_other(
+    model: str, asked: int | None, expected: int | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text(CONFIG.replace('"tiny:llama"', '"tiny:recurrent", recurrence: 5'))
+    assert settle(EvalOptions(model, recurrence=asked, config=path)).recurrence == expected
+
+
 def test_greedy_samples_are_all_the_same_so_one_is_taken(config: Path) -> None:
     settings = settle(EvalOptions("some/model", config=config))
     assert (settings.num_samples, settings.ks) == (1, (1,))

@@ -10,7 +10,7 @@ from ..commands import REPO
 TINY = REPO / "configs" / "tiny_pretrain.yaml"
 
 
-@pytest.mark.parametrize("name", ["tiny_pretrain.yaml", "recurrent.yaml"])
+@pytest.mark.parametrize("name", ["tiny_pretrain.yaml", "recurrent.yaml", "heal.yaml"])
 def test_the_configs_that_come_along_are_right_and_read_back_to_equal_ones(name: str, tmp_path: Path) -> None:
     config = load_pretrain_config(REPO / "configs" / name)
     (tmp_path / "config.yaml").write_text(render_pretrain_config(config))
@@ -26,6 +26,7 @@ def test_the_configs_that_come_along_are_right_and_read_back_to_equal_ones(name:
         ("model.num_core_layers=0", "model.num_core_layers must be at least 1, got 0"),
         ("model.num_heads=3", "model.hidden_size must be a multiple of model.num_heads=3, got 64"),
         ("recurrence.mean=0.5", "recurrence.mean must be at least 1, got 0.5"),
+        ("recurrence={mean: 2.5, sigma: 0}", "recurrence.mean must be a whole number with recurrence.sigma=0.*got 2.5"),
         ("data.task=mod_chains", "did you mean 'mod_chain'?"),
         ("data.params.modulos=3", "data.params: mod_chain has no parameter 'modulos'"),
         ("data.params.split=all", "data.params: mod_chain has no parameter 'split'"),

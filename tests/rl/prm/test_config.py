@@ -53,6 +53,8 @@ def test_the_configs_that_come_along_are_sound(name):
         ("reward.functions=[]", "at least one reward function"),
         ("collect.num_rolouts=3", "did you mean"),
         ("model.path=", "model.path must name the policy"),
+        ("reward.process.prm=runs/prm", "reward.process is for `zerokl train`"),
+        ("model.exit.measure=kl", "model.exit is for `zerokl sample`"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(load, override, message):

@@ -1,29 +1,32 @@
 """The figures of a fit, on chances that are made up."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from reward.prm.families import make_family
 from reward.prm.fitting import fit_constant
 from reward.prm.outcomes import Outcomes
-from rl.prm.figures import Places, Read, fit_figures, law_of, oracle_figures
+from rl.prm.figures import AS_LEARNED, RECALIBRATED, Places, Read, fit_figures, law_of, oracle_figures
 
 LEVELS = (0.1, 0.5, 0.9)
-NUM_QUESTIONS, PLACES_EACH, NUM_ROLLOUTS = 1500, 3, 8
+FAMILY = make_family("beta", LEVELS)
+NUM_QUESTIONS, PLACES_EACH, NUM_ROLLOUTS = 600, 3, 8
 
 
-def places(seed):
+def places(seed, num_questions=NUM_QUESTIONS):
     """Questions with a chance of their own, Beta(2, 3) distributed, at three places each, the last a finished end."""
     rng = np.random.default_rng(seed)
-    chances = np.repeat(rng.beta(2, 3, NUM_QUESTIONS), PLACES_EACH)
-    is_final = np.tile([False, False, True], NUM_QUESTIONS)
+    chances = np.repeat(rng.beta(2, 3, num_questions), PLACES_EACH)
+    is_final = np.tile([False, False, True], num_questions)
     counts = rng.binomial(NUM_ROLLOUTS, chances)
-    counts[is_final] = NUM_ROLLOUTS * (rng.random(NUM_QUESTIONS) < chances[is_final])
-    names = [f"{seed}/{i}" for i in range(NUM_QUESTIONS) for _ in range(PLACES_EACH)]
+    counts[is_final] = NUM_ROLLOUTS * (rng.random(num_questions) < chances[is_final])
+    names = [f"{seed}/{i}" for i in range(num_questions) for _ in range(PLACES_EACH)]
     outcomes = Outcomes.of(counts.tolist(), [NUM_ROLLOUTS] * len(counts), names)
     truth = np.where(is_final, counts / NUM_ROLLOUTS, chances)
     quantiles = np.tile(np.quantile(chances[~is_final], LEVELS), (len(counts), 1))
-    return Places(outcomes, np.tile([0, 4, 9], NUM_QUESTIONS), is_final, truth, quantiles)
+    return Places(outcomes, np.tile([0, 4, 9], num_questions), is_final, truth, quantiles)
 
 
 def unfinished(given):
@@ -34,24 +37,46 @@ def unfinished(given):
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """No test here looks at an interval."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reward.prm.intervals.NUM_RESAMPLES", 100)
+        yield
+
+
 @pytest.fixture(scope="module")
-def figures():
+def given():
     """A head that says the same everywhere: the constant that fits the places that are not finished."""
-    family, calibration, test = make_family("beta", LEVELS), places(1), places(2)
-    said = np.array(fit_constant(family, unfinished(calibration)))
-    given = [Read(p, np.tile(said, (len(p.ends), 1))) for p in (calibration, test)]
-    return fit_figures(family, *given)
+    calibration, test = places(1), places(2)
+    said = np.array(fit_constant(FAMILY, unfinished(calibration)))
+    return [Read(p, np.tile(said, (len(p.ends), 1))) for p in (calibration, test)]
+
+
+@pytest.fixture(scope="module")
+def figures(given):
+    return fit_figures(FAMILY, *given)
 
 
 def test_quantiles_are_measured_where_no_outcome_is_certain(figures):
-    report = figures.quantiles["as learned"]
+    report = figures.quantiles[AS_LEARNED]
     assert report.num_places == 2 * NUM_QUESTIONS
     assert report.targets == "truth"
 
 
 def test_the_noise_aware_constant_covers_the_true_chances(figures):
-    covered = [level.at_or_below for level in figures.quantiles["as learned"].coverage]
+    covered = [level.at_or_below for level in figures.quantiles[AS_LEARNED].coverage]
     assert covered == pytest.approx(LEVELS, abs=0.05)
+    assert figures.estimated_coverage is None, "nothing is to be estimated where the truth is known"
+
+
+def test_without_the_truth_its_coverage_is_estimated_and_the_shares_are_measured(given):
+    calibration, test = given
+    hidden = Read(dataclasses.replace(test.places, truth=None, oracle=None), test.parameters)
+    figures = fit_figures(FAMILY, calibration, hidden)
+    assert figures.estimated_coverage[AS_LEARNED] == pytest.approx(LEVELS, abs=0.05)
+    assert set(figures.estimated_coverage) == set(figures.quantiles) == {AS_LEARNED, RECALIBRATED}
+    assert figures.quantiles[AS_LEARNED].targets == "shares"
 
 
 def test_estimates_are_measured_at_finished_ends_too(figures):
@@ -74,18 +99,25 @@ def test_the_first_place_is_the_question_alone():
     figures = fit_figures(pinball, given, given)
     median = law_of(figures.recalibration.of(pinball), given.parameters[:1]).medians[0]
     brier = np.mean([(median - share) ** 2 for share in (0, 0.25, 1)])
-    assert figures.first_step.brier == pytest.approx(brier)
-    assert figures.first_step.noise == pytest.approx(0.25 * 0.75 / 3 / 3)
+    noise = [0.0, 0.25 * 0.75 / 3, 0.0]
+    first_step = figures.first_step[RECALIBRATED]
+    assert first_step.brier == pytest.approx(brier)
+    assert first_step.noise == pytest.approx(np.mean(noise))
+    errors = [(median - share) ** 2 - own for share, own in zip((0, 0.25, 1), noise, strict=True)]
+    assert first_step.standard_error == pytest.approx(np.std(errors, ddof=1) / 3**0.5)
+    learned = law_of(pinball, given.parameters[:1]).medians[0]
+    as_learned = np.mean([(learned - share) ** 2 for share in (0, 0.25, 1)])
+    assert figures.first_step[AS_LEARNED].brier == pytest.approx(as_learned)
 
 
 def test_the_oracle_is_measured_like_any_other(figures):
     report = oracle_figures(places(2), LEVELS)
     assert [level.at_or_below for level in report.coverage] == pytest.approx(LEVELS, abs=0.01)
-    assert report.pinball.value <= figures.quantiles["as learned"].pinball.value + 1e-3
+    assert report.pinball.value <= figures.quantiles[AS_LEARNED].pinball.value + 1e-3
 
 
 def test_nothing_of_the_test_questions_decides_what_is_fitted():
-    family, calibration = make_family("beta", LEVELS), places(1)
+    calibration = places(1, num_questions=30)
     said = np.random.default_rng(0).normal(size=(len(calibration.ends), 4))
-    fits = [fit_figures(family, Read(calibration, said), Read(places(seed), said)) for seed in (2, 3)]
+    fits = [fit_figures(FAMILY, Read(calibration, said), Read(places(seed, 30), said)) for seed in (2, 3)]
     assert fits[0].recalibration == fits[1].recalibration

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import transformers
 
 from rl.errors import UserError
 from rl.prm.config import load_prm_config
@@ -43,8 +44,17 @@ def test_sequences_must_fit_the_model(config):
         read_inputs(config("rollout.max_model_len=4096"))
 
 
-def test_a_task_with_too_few_questions_is_told(config):
-    few = config("collect.num_questions=90", "data.params={min_terms: 1, max_terms: 1, min_digits: 1, max_digits: 1}")
+def test_a_backbone_that_cannot_be_exact_is_refused(config, tmp_path):
+    tiny_tokenizer().save_pretrained(tmp_path / "gpt2")
+    size = {"n_embd": 8, "n_layer": 1, "n_head": 1, "vocab_size": 512, "bos_token_id": 1, "eos_token_id": 2}
+    transformers.GPT2Config(**size).save_pretrained(tmp_path / "gpt2")
+    with pytest.raises(ValueError, match="gpt2 cannot be exact here"):
+        read_inputs(config(f"prm.backbone={tmp_path / 'gpt2'}"))
+
+
+def test_a_task_with_too_few_questions_is_told(config, monkeypatch):
+    monkeypatch.setattr("rl.prm.questions._MAX_DRAWS", 3)
+    few = config("collect.num_questions=11", "data.params={min_terms: 1, max_terms: 1, min_digits: 1, max_digits: 1}")
     few = dataclasses.replace(few, data=dataclasses.replace(few.data, num_held_out=1))
-    with pytest.raises(UserError, match="different questions to learn from, collect.num_questions asks for 90"):
+    with pytest.raises(UserError, match="different questions to learn from, collect.num_questions asks for 11"):
         read_questions(few, tiny_tokenizer())

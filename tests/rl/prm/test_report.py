@@ -1,17 +1,21 @@
 """The report of two made-up fits."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from reward.drift import Reference, read_reference
 from reward.prm.families import make_family
+from reward.prm.recalibration import RECALIBRATION_FILE, load_recalibration
 from rl.prm.config import load_prm_config
 from rl.prm.examples import Counting, by_question, outcomes_of, places_of, read_solutions
-from rl.prm.figures import Places, Read, fit_figures, oracle_figures
+from rl.prm.figures import AS_LEARNED, RECALIBRATED, Places, Read, fit_figures, oracle_figures
 from rl.prm.fit import FitPlan, fit_plans, job_of
 from rl.prm.folder import Prefix, QuestionData, Trajectory
-from rl.prm.measure import Fitted, Known, Measured, MeasuredFit
+from rl.prm.measure import Fitted, Known, Measured, MeasuredFit, _write_beside
+from rl.prm.page import render_page
 from rl.prm.report import summary_of, write_report
 from rl.prm.summary import render
 from rl.supervised.job import Summary
@@ -85,21 +89,48 @@ def test_it_is_written_and_written_again_to_the_same_bytes(measured, tmp_path):
     assert "&lt;paper&gt;" in page and "<paper>" not in page
 
 
+@pytest.mark.parametrize(("recalibrate", "name"), [(True, RECALIBRATED), (False, AS_LEARNED)])
+def test_a_model_is_served_as_its_plan_says_and_its_calibration_is_that_of_what_is_served(
+    measured, tmp_path, recalibrate, name
+):
+    fit = measured.fits[0]
+    plan = dataclasses.replace(fit.fitted.plan, recalibrate=recalibrate)
+    summary = dataclasses.replace(fit.fitted.summary, run_dir=tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / RECALIBRATION_FILE).write_text("left over")
+    _write_beside(
+        MeasuredFit(dataclasses.replace(fit.fitted, plan=plan, summary=summary), fit.figures), measured.config
+    )
+    assert load_recalibration(tmp_path / "model") == (fit.figures.recalibration if recalibrate else None)
+    reference, said = read_reference(tmp_path / "model"), fit.figures.first_step[name]
+    assert reference == Reference(said.brier - said.noise, said.standard_error, NUM_QUESTIONS)
+
+
 def test_what_a_run_says_at_its_end_names_every_fit(measured):
     said = render(measured)
-    assert "main, Brier" in said and "<paper>, coverage of truth" in said
+    assert "main, Brier" in said and "<paper>, coverage of truth" in said and "estimated" not in said
+
+
+def test_where_the_truth_is_not_known_its_estimated_coverage_stands_everywhere(measured):
+    covered = {AS_LEARNED: (0.111, 0.5, 0.9), RECALIBRATED: (0.123, 0.5, 0.9)}
+    figures = dataclasses.replace(measured.fits[0].figures, estimated_coverage=covered)
+    hidden = dataclasses.replace(measured, fits=(MeasuredFit(measured.fits[0].fitted, figures),), known=None)
+    assert "main, estimated coverage  0.1: 12.3 %, 0.5: 50.0 %, 0.9: 90.0 %" in render(hidden)
+    summary = summary_of(hidden)
+    assert summary["fits"][0]["estimated_coverage"] == {AS_LEARNED: [0.111, 0.5, 0.9], RECALIBRATED: [0.123, 0.5, 0.9]}
+    assert "11.1, 50.0, 90.0 % (as learned)" in " ".join(render_page(hidden, summary).split())
 
 
 def test_every_variant_is_a_fit_in_a_folder_of_its_own(tmp_path):
     overrides = [
         f"run.dir={tmp_path}",
-        "variants=[{name: a, family: pinball}, {name: b, family: beta, num_rollouts: 2}]",
+        "variants=[{name: a, family: pinball, recalibrate: false}, {name: b, family: beta, num_rollouts: 2}]",
     ]
     plans = fit_plans(load_prm_config(REPO / "configs" / "tiny_prm.yaml", overrides))
-    assert [(plan.name, plan.family, plan.num_rollouts) for plan in plans] == [
-        ("main", "beta", 4),
-        ("a", "pinball", 4),
-        ("b", "beta", 2),
+    assert plans == [
+        FitPlan("main", "beta", 4),
+        FitPlan("a", "pinball", 4, recalibrate=False),
+        FitPlan("b", "beta", 2),
     ]
     folders = [plan.folder(tmp_path).path for plan in plans]
     assert folders == [tmp_path, tmp_path / "variants" / "a", tmp_path / "variants" / "b"]

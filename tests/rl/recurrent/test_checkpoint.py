@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from kernels.recurrent.depth import Depth
 from rl.errors import UserError
-from rl.recurrent.checkpoint import at_recurrence, described
+from rl.recurrent.checkpoint import at_recurrence, described, to_be_trained_at
 
 TOKEN_IDS = torch.arange(20)[None] * 3 % 128
 
@@ -64,3 +65,29 @@ def test_a_depth_outside_of_training_is_warned_of(
     with caplog.at_level(logging.WARNING):
         at_recurrence(own, recurrence, tmp_path)
     assert [said in message and "recurrences 3 to 8" in message for message in caplog.messages] == [True] * bool(said)
+
+
+def test_a_warning_is_given_once(tiny_recurrent: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = shutil.copytree(tiny_recurrent, tmp_path / "own")
+    config = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps(config | {"trained_recurrences": [3, 8]}))
+    with caplog.at_level(logging.WARNING):
+        for recurrence in (9, 9, 1, 9):
+            at_recurrence(own, recurrence, tmp_path)
+    assert [message.rpartition(":")[0].rpartition(" is ")[2] for message in caplog.messages] == [
+        "over-run at 9",
+        "under-run at 1",
+    ]
+
+
+def test_to_be_trained_at_a_depth_it_says_so_and_nobody_is_warned(
+    tiny_recurrent: Path, tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = shutil.copytree(tiny_recurrent, tmp_path / "own")
+    config = json.loads((own / "config.json").read_text()) | {"trained_recurrences": [1, 1], "num_backpropagated": 3}
+    (own / "config.json").write_text(json.dumps(config))
+    found = json.loads((to_be_trained_at(own, Depth(5), tmp_path) / "config.json").read_text())
+    assert (found["num_recurrences"], found["num_backpropagated"]) == (5, None)
+    assert to_be_trained_at(own, Depth(2, 3), tmp_path) == own
+    assert to_be_trained_at(tiny_model, Depth(5), tmp_path) == tiny_model
+    assert caplog.messages == []

@@ -2,7 +2,6 @@ import pytest
 from transformers import LlamaConfig
 
 from kernels.recurrent.configuration import RecurrentDepthConfig
-from kernels.recurrent.registration import register
 from rl.recurrent.flops import flops_per_token
 
 SIZES = {
@@ -24,7 +23,6 @@ def test_every_weight_that_a_token_meets_costs_two_operations() -> None:
 
 @pytest.mark.parametrize("recurrence", [1, 4])
 def test_the_core_and_its_adapter_cost_as_often_as_they_are_run(recurrence: int) -> None:
-    register()
     config = RecurrentDepthConfig(
         **SIZES, num_prelude_layers=2, num_core_layers=3, num_coda_layers=1, num_recurrences=recurrence
     )

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rl.sample.config import load_sample_config
+from rl.sample.run import _require_inputs
+
 from ..commands import zerokl
 from ..tiny_prm import write_tiny_prm
 
@@ -51,13 +54,14 @@ def test_beams_are_drawn_and_read_and_every_token_is_counted(workplace: Path) ->
     ],
 )
 def test_a_model_that_cannot_be_had_ends_it_before_anything_starts(
-    workplace: Path, override: str, message: str
+    workplace: Path, tiny_model: Path, override: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(workplace)
     if override == "prm=strange":
         _with_other_tokens(write_tiny_prm(workplace / "strange", workplace / "prm"))
     overrides = [override, "params={}"] if override == "method=vote" else [override]
-    done = zerokl("sample", "beams.yaml", *overrides, cwd=workplace)
-    assert done.returncode == 2 and message in done.stderr
+    with pytest.raises(ValueError, match=message):
+        _require_inputs(load_sample_config(Path("beams.yaml"), [f"model.path={tiny_model}", *overrides]))
 
 
 def _with_other_tokens(folder: Path) -> None:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from rollout.search.adaptive import log_failure, require_confidence, samples_needed
+from rollout.search.adaptive import draws_needed, log_failure, require_confidence, samples_needed
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,19 @@ from rollout.search.adaptive import log_failure, require_confidence, samples_nee
         (1.0, 0.99, 1),
         (-1e-9, 0.99, 64),
         (1e-300, 0.99, 64),
+        (5e-324, 0.99, 64),  # more are needed than there are numbers
     ],
 )
 def test_as_many_are_needed_as_the_formula_says_from_1_to_the_cap(success, confidence, needed):
     assert samples_needed(success, confidence, 64) == needed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "each", "needed"),
+    [(-4.0, -2.0, 2), (-4.1, -2.0, 3), (0.0, -2.0, 1), (-4.0, 0.0, 8), (-4.0, -math.inf, 1), (-4.0, -5e-324, 8)],
+)
+def test_draws_are_as_many_as_make_it_unlikely_that_all_fail(wanted, each, needed):
+    assert draws_needed(wanted, each, 8) == needed
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99, 0.999])
