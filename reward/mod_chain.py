@@ -70,8 +70,16 @@ class Problem:
     """A question and what is right."""
 
     question: str
-    answer: str
-    num_operands: int
+    results: tuple[int, ...]
+    """Behind each operand, the first included, what the chain comes to so far."""
+
+    @property
+    def answer(self) -> str:
+        return str(self.results[-1])
+
+    @property
+    def num_operands(self) -> int:
+        return len(self.results)
 
 
 def draw_problem(params: ModChain, key: str) -> Problem:
@@ -81,9 +89,9 @@ def draw_problem(params: ModChain, key: str) -> Problem:
     """
     for draw in range(MAX_DRAWS):
         rng = random.Random(f"{NAME}/{key}/{draw}")
-        expression, result, num_operands = _expression(params, rng)
+        expression, results = _expression(params, rng)
         if params.split == "all" or params.split == split_of(expression):
-            return Problem(f"{expression} mod {params.modulus} =", str(result), num_operands)
+            return Problem(f"{expression} mod {params.modulus} =", results)
     raise ValueError(
         f"{NAME} with these parameters has no {params.split} problems to speak of; raise modulus or max_operands"
     )
@@ -94,17 +102,17 @@ def split_of(expression: str) -> str:
     return "held_out" if hashlib.sha256(expression.encode()).digest()[0] % HELD_OUT_SHARE == 0 else "train"
 
 
-def _expression(params: ModChain, rng: random.Random) -> tuple[str, int, int]:
-    """The expression, its result and its number of operands."""
+def _expression(params: ModChain, rng: random.Random) -> tuple[str, tuple[int, ...]]:
+    """The expression, and its result behind each operand."""
     num_operands = rng.randint(params.min_operands, params.max_operands)
-    result = rng.randrange(params.modulus)
-    parts = [str(result)]
+    results = [rng.randrange(params.modulus)]
+    parts = [str(results[0])]
     for _ in range(num_operands - 1):
         operator = rng.choice(list(params.operators))
         operand = rng.randrange(operator == "*", params.modulus)
-        result = _OPERATIONS[operator](result, operand) % params.modulus
+        results.append(_OPERATIONS[operator](results[-1], operand) % params.modulus)
         parts += [operator, str(operand)]
-    return "".join(parts), result, num_operands
+    return "".join(parts), tuple(results)
 
 
 def register(gym: ModuleType) -> None:

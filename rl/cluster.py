@@ -16,6 +16,7 @@ from rl.errors import UserError
 
 QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 ANSWER_TIMEOUT_S = 5.0
+NUM_STARTS = 3
 
 
 @contextmanager
@@ -35,11 +36,24 @@ def ray_cluster() -> Iterator[None]:
         else:
             # A token of its own: else Ray leaves one in the home folder, and later clusters ask their users for it.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            ray.init(address="local", include_dashboard=False, num_cpus=max(4, os.cpu_count() or 1), **QUIET)
+            _start_own()
     try:
         yield
     finally:
         with _own_sigterm():
+            ray.shutdown()
+
+
+def _start_own() -> None:
+    """Nothing; a cluster of this process is up. Ray (2.60) gives its node 30 s to start, which a busy machine may not
+    do, and has no setting for it: then it is started again."""
+    for attempt in range(1, NUM_STARTS + 1):
+        try:
+            ray.init(address="local", include_dashboard=False, num_cpus=max(4, os.cpu_count() or 1), **QUIET)
+            return
+        except Exception as error:  # Ray raises no class of its own here
+            if "timed out during startup" not in str(error) or attempt == NUM_STARTS:
+                raise
             ray.shutdown()
 
 

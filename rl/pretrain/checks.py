@@ -18,7 +18,7 @@ _CHOICES = {
     "kind": ("pretrain",),
     "model.kind": ("recurrent", "static"),
     "model.initial_state": ("zero", "learned", "prelude"),
-    "data.loss_on": ("answer", "all"),
+    "data.loss_on": ("answer", "all", "results"),
 }
 _AT_LEAST_ONE = (
     "steps",
@@ -38,6 +38,7 @@ _NOT_NEGATIVE = (
     "model.num_static_layers",
     "recurrence.sigma",
     "recurrence.num_backpropagated",
+    "data.curriculum_steps",
     "evaluation.every",
 )
 
@@ -61,6 +62,11 @@ def _task(config: PretrainConfig) -> Iterator[str]:
         yield f"data.task must be {mod_chain.NAME}, got {data.task!r}{nearest(data.task, [mod_chain.NAME])}"
         return
     yield from mod_chain.params_problems(data.params, "data.params", taken=("split",))
+    if data.curriculum_steps > config.steps:
+        yield (
+            f"data.curriculum_steps must be at most steps={config.steps}, got {data.curriculum_steps}: the longest "
+            "problems would never be seen; raise steps"
+        )
 
 
 def _sizes(model: ArchitectureConfig) -> Iterator[str]:

@@ -57,7 +57,11 @@ class ExamplesConfig:
     batch_size: int = 128
     """Problems a step."""
     loss_on: str = "answer"
-    """`answer`: the answer and the end of text behind it; `all`: every token of the problem as well."""
+    """`answer`: the answer and the end of text behind it; `all`: every token of the problem as well; `results`: the
+    answer, and behind every operand the result so far, which the text does not hold."""
+    curriculum_steps: int = 0
+    """Over so many first steps the most operands of a problem grow, one by one, from the fewest; 0 draws from all at
+    once."""
 
 
 @dataclass

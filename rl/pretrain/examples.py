@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +17,16 @@ class ChainExample:
     """A problem with its answer and the end of text."""
 
     token_ids: tuple[int, ...]
-    num_scored: int
-    """The last so many tokens are predicted."""
+    rows: tuple[int, ...]
+    """Positions that predict, ascending."""
+    targets: tuple[int, ...]
+    """What each of them is to predict."""
+
+    @classmethod
+    def of_last(cls, token_ids: tuple[int, ...], count: int) -> "ChainExample":
+        """The last `count` tokens are predicted, each by the one before."""
+        end = len(token_ids) - 1
+        return cls(token_ids, tuple(range(end - count, end)), token_ids[-count:])
 
 
 @dataclass(frozen=True)
@@ -39,22 +47,48 @@ class ChainBatches:
     seed: int
     batch_size: int
     loss_on: str
-    """`answer` or `all`."""
+    """`answer`, `all` or `results`."""
+    curriculum_steps: int = 0
 
     def batch(self, step: int) -> list[ChainExample]:
-        start = (step - 1) * self.batch_size
-        problems = [draw_problem(self.params, f"{self.seed}/train/{start + i}") for i in range(self.batch_size)]
-        return [self._example(*ids) for ids in encoded(problems, self.tokenizer)]
+        start, params = (step - 1) * self.batch_size, self._params_at(step)
+        problems = [draw_problem(params, f"{self.seed}/train/{start + i}") for i in range(self.batch_size)]
+        ids = encoded(problems, self.tokenizer)
+        return [self._example(problem, *both) for problem, both in zip(problems, ids, strict=True)]
+
+    def _params_at(self, step: int) -> ModChain:
+        """Those of the step: as many steps of a curriculum for each number of operands that can be the most."""
+        if step > self.curriculum_steps:
+            return self.params
+        fewest, most = self.params.min_operands, self.params.max_operands
+        grown = (step - 1) * (most - fewest + 1) // self.curriculum_steps
+        return replace(self.params, max_operands=fewest + grown)
 
     @cached_property
     def digest(self) -> str:
-        settings = json.dumps([asdict(self.params), self.seed, self.batch_size, self.loss_on])
+        settings = json.dumps([asdict(self.params), self.seed, self.batch_size, self.loss_on, self.curriculum_steps])
         return hashlib.sha256(f"{settings}/{digest_examples(self.batch(1))}".encode()).hexdigest()
 
-    def _example(self, question_ids: tuple[int, ...], answer_ids: tuple[int, ...]) -> ChainExample:
+    def _example(self, problem: Problem, question_ids: tuple[int, ...], answer_ids: tuple[int, ...]) -> ChainExample:
         token_ids = (*question_ids, *answer_ids, self.tokenizer.eos_token_id)
-        num_answer = len(answer_ids) + 1
-        return ChainExample(token_ids, num_answer if self.loss_on == "answer" else len(token_ids) - 1)
+        if self.loss_on == "all":
+            return ChainExample.of_last(token_ids, len(token_ids) - 1)
+        answered = ChainExample.of_last(token_ids, len(answer_ids) + 1)
+        if self.loss_on == "answer":
+            return answered
+        operands, results = self._results(problem, question_ids)
+        return ChainExample(token_ids, (*operands, *answered.rows), (*results, *answered.targets))
+
+    def _results(self, problem: Problem, question_ids: tuple[int, ...]) -> tuple[range, tuple[int, ...]]:
+        """Where the operands stand, and the tokens of the results behind them."""
+        results = tuple(self.tokenizer.convert_tokens_to_ids([str(result) for result in problem.results]))
+        # <bos> a + b mod m =
+        if len(question_ids) != 2 * problem.num_operands + 3 or self.tokenizer.unk_token_id in results:
+            raise UserError(
+                "data.loss_on=results needs a tokenizer with one token for each number and sign, such as that of a "
+                "model from scratch; set data.loss_on=answer, or leave model.path empty"
+            )
+        return range(1, 2 * problem.num_operands, 2), results
 
 
 def held_out_problems(

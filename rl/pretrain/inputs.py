@@ -61,14 +61,16 @@ def draws_of(config: PretrainConfig) -> DepthDraws:
 
 def job_of(config: PretrainConfig, inputs: Inputs, folder: RunFolder) -> Job:
     """The run as supervised training knows it."""
-    params = task_params(config, "train")
+    params, data = task_params(config, "train"), config.data
     return Job(
         folder=folder,
         title=f"{config.data.task}, next token on {config.data.loss_on}",
         model_dir=inputs.model_dir,
         dtype=config.trainer.dtype,
         objective=NextToken(inputs.draws),
-        batches=ChainBatches(params, inputs.tokenizer, config.seed, config.data.batch_size, config.data.loss_on),
+        batches=ChainBatches(
+            params, inputs.tokenizer, config.seed, data.batch_size, data.loss_on, data.curriculum_steps
+        ),
         steps=config.steps,
         seed=config.seed,
         trainer=config.trainer,
@@ -119,7 +121,7 @@ def _require_length(config: PretrainConfig, inputs: Inputs) -> None:
     params = task_params(config, "all")
     most = max([params.max_operands, *config.evaluation.operands])
     longest = f"{params.operators[0]}".join([str(params.modulus - 1)] * most)
-    problem = Problem(f"{longest} mod {params.modulus} =", str(params.modulus - 1), most)
+    problem = Problem(f"{longest} mod {params.modulus} =", (params.modulus - 1,) * most)
     ((question, answer),) = encoded([problem], inputs.tokenizer)
     limit = getattr(inputs.model_config.get_text_config(), "max_position_embeddings", None)
     if limit and len(question) + len(answer) + 1 > limit:

@@ -30,7 +30,7 @@ class NextToken:
         return load_canonical(model_dir, dtype, plan)
 
     def num_targets(self, example: ChainExample) -> int:
-        return example.num_scored
+        return len(example.targets)
 
     def loss(self, model: Any, examples: Sequence[ChainExample], totals: Totals) -> torch.Tensor:
         packed = pack([example.token_ids[:-1] for example in examples])
@@ -47,10 +47,5 @@ class NextToken:
 
 def _scored(starts: Sequence[int], examples: Sequence[ChainExample]) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows that predict and the tokens they are to predict, both (T,) int64."""
-    rows: list[int] = []
-    targets: list[int] = []
-    for start, example in zip(starts, examples, strict=True):
-        end = start + len(example.token_ids) - 1
-        rows += range(end - example.num_scored, end)
-        targets += example.token_ids[-example.num_scored :]
-    return torch.tensor(rows), torch.tensor(targets)
+    rows = [start + row for start, example in zip(starts, examples, strict=True) for row in example.rows]
+    return torch.tensor(rows), torch.tensor([target for example in examples for target in example.targets])

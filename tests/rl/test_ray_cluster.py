@@ -95,3 +95,31 @@ def test_a_sigterm_while_ray_starts_is_handed_on(received, monkeypatch) -> None:
     with pytest.raises(SystemExit), ray_cluster():
         pytest.fail("Ray is not up")
     assert received == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("num_failures", [0, 2, 3])
+def test_a_node_that_was_too_slow_to_start_is_started_again(received, monkeypatch, num_failures) -> None:
+    starts: list[int] = []
+
+    def init(**_) -> None:
+        starts.append(len(starts))
+        if len(starts) <= num_failures:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    if num_failures == 3:
+        with pytest.raises(Exception, match="timed out"), ray_cluster():
+            pytest.fail("Ray is not up")
+    else:
+        with ray_cluster():
+            pass
+    assert len(starts) == min(num_failures + 1, 3)
+
+
+def test_what_else_goes_wrong_as_ray_starts_is_not_tried_again(received, monkeypatch) -> None:
+    def init(**_) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(OSError, match="no space"), ray_cluster():
+        pytest.fail("Ray is not up")

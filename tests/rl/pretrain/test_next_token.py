@@ -13,7 +13,7 @@ from rl.supervised.objective import Totals
 
 from .models import DRAWS, PARAMS, TOKENIZER, canonical, made, plain
 
-EXAMPLES = ChainBatches(PARAMS, TOKENIZER, seed=0, batch_size=6, loss_on="answer").batch(1)
+EXAMPLES = ChainBatches(PARAMS, TOKENIZER, seed=0, batch_size=6, loss_on="results").batch(1)
 PROBLEMS = held_out_problems(PARAMS, TOKENIZER, seed=0, operands=[2, 3], num_problems=10)
 SEED = 7
 
@@ -27,7 +27,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def logprobs(model, example, **depth) -> torch.Tensor:
     ids = torch.tensor([example.token_ids])
     scores = model(input_ids=ids[:, :-1], **depth).logits[0].log_softmax(-1)
-    return scores.gather(1, ids[0, 1:, None])[-example.num_scored :, 0]
+    return scores[list(example.rows), list(example.targets)]
 
 
 @pytest.mark.parametrize(("kind", "step"), [("static", 1), ("recurrent", 1), ("recurrent", 2)])

@@ -32,7 +32,7 @@ class LastLinear(NextToken):
 
 
 def batch(step: int) -> Batch:
-    examples = [ChainExample(tuple((7 * i + 3 * t) % 100 for t in range(4 + i % 5)), 2) for i in range(8)]
+    examples = [ChainExample.of_last(tuple((7 * i + 3 * t) % 100 for t in range(4 + i % 5)), 2) for i in range(8)]
     return cut_into_batch(examples, LastLinear(None), step, seed=0, num_shards=4)
 
 
