@@ -12,7 +12,7 @@ CONFIG = REPO / "configs" / "tiny.yaml"
 
 
 def zerokl(
-    *arguments: object, cwd: Path, timeout_s: float = 300, environment: Mapping[str, str] | None = None
+    *arguments: object, cwd: Path, timeout_s: float = 900, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """What `zerokl *arguments` did."""
     command = [sys.executable, "-m", "rl", *map(str, arguments)]

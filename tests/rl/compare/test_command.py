@@ -17,7 +17,7 @@ def test_every_method_is_compared_with_a_run_that_has_ended(
     workplace: Path, done: subprocess.CompletedProcess[str]
 ) -> None:
     assert done.returncode == 0, done.stderr
-    found = zerokl("compare", CONFIG, "run.dir=compared", "arms.8.model=run", *FEWER, cwd=workplace, timeout_s=900)
+    found = zerokl("compare", CONFIG, "run.dir=compared", "arms.8.model=run", *FEWER, cwd=workplace)
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines()[-1] == "report: compared/report/index.html"
     assert found.stdout.startswith("two terms (in-domain): ")
