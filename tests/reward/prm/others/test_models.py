@@ -64,7 +64,8 @@ def test_a_head_of_one_layer_is_read_as_well(qwen):
     save_file(tensors | {"score.weight": score["score.2.weight"]}, weights(folder))
     [(_, (found,))] = OtherModel(settings(folder, "token_classification")).read(INPUTS[:1])
     state = decoder(input_ids=torch.tensor([INPUTS[0].token_ids])).last_hidden_state[0, -1]
-    assert found == pytest.approx(float((score["score.2.weight"] @ state).softmax(-1)[1]), abs=1e-5)
+    expected = (score["score.2.weight"] @ state).softmax(-1)[1].item()
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_heads_that_no_prm_has_are_refused(qwen):
