@@ -256,6 +256,7 @@ def _run(config, folder, allow_contract_change: bool = False) -> None:  # type: 
 def _reported() -> Iterator[None]:
     """Turns an error into a line on stderr and the exit status that DESIGN's contract gives it."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # this process has none; DeepSpeed prints that it found none
     sys.path.insert(0, os.getcwd())  # so that a user's own reward functions are found where the command is run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     try:

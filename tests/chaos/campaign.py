@@ -19,6 +19,7 @@ from .journey import Arrival, Attempt, Journey, Reference, undergo
 from .table import show, write_json
 
 CONFIG = Path(__file__).with_name("few_questions.yaml")
+ACCOUNTS = "journey-[0-9][0-9][0-9].json"
 NUM_QUESTIONS = 14
 FAULTS_PER_RUN = 3
 SHAPES = (
@@ -43,7 +44,7 @@ def run_campaign(out: Path, seed: int, num_faults: int, at_most: int | None = No
     for journey in waiting[:at_most]:
         arrival = undergo(journey, CONFIG, out)
         write_json(_account_path(out, journey), _account(arrival, undisturbed))
-    accounts = [json.loads(path.read_text()) for path in sorted(out.glob("journey-*.json"))]
+    accounts = read_accounts(out)
     write_json(out / "faults.json", {"seed": seed, "final_hash": undisturbed.final_hash, "runs": accounts})
     _show(accounts)
     return not any(account["complaints"] for account in accounts)
@@ -63,8 +64,13 @@ def write_questions(path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def read_accounts(out: Path) -> list[dict[str, Any]]:
+    """How the runs in `out` went, in order."""
+    return [json.loads(path.read_text()) for path in sorted(out.glob(ACCOUNTS))]
+
+
 def _forget(out: Path) -> None:
-    for account in out.glob("journey-*.json"):
+    for account in out.glob(ACCOUNTS):
         account.unlink()
     shutil.rmtree(out / "undisturbed", ignore_errors=True)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import psutil
 
+from .campaign import read_accounts
 from .driver import Orders
 from .faults import STEPS, Fault, journeys, pairs, plan
 from .stages import STAGES
@@ -47,3 +48,9 @@ def test_orders_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 def test_a_process_of_no_run_has_the_role_of_its_own_name() -> None:
     assert role(psutil.Process()) == psutil.Process().name()
+
+
+def test_the_account_of_a_run_is_told_from_its_orders(tmp_path: Path) -> None:
+    (tmp_path / "journey-000.json").write_text('{"name": "journey-000"}')
+    (tmp_path / "journey-000.orders.json").write_text('{"struck": "a path"}')
+    assert read_accounts(tmp_path) == [{"name": "journey-000"}]
