@@ -19,6 +19,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 """Where the packages below lie."""
 OWN = ("kernels", "rollout", "reward", "rl")
+OTHER_DEVICES = ("kernels.triton.",)
+"""Packages of ops that no run on a CPU computes with."""
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
 
 
@@ -49,9 +51,9 @@ def code_of(module: str) -> Code:
 
 
 def own_sources(names: tuple[str, ...]) -> dict[str, str]:
-    """sha256 hex by module name; of a package that is named, all its modules."""
-    paths = [path for name in names for path in _module_files(ROOT / name.replace(".", "/"))]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts): source_digest(path) for path in paths}
+    """sha256 hex by module name; of a package that is named, all its modules but those of `OTHER_DEVICES`."""
+    paths = {_module_name(path): path for name in names for path in _module_files(ROOT / name.replace(".", "/"))}
+    return {name: source_digest(path) for name, path in paths.items() if not name.startswith(OTHER_DEVICES)}
 
 
 def source_digest(path: Path) -> str:
@@ -61,6 +63,10 @@ def source_digest(path: Path) -> str:
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [statement for statement in body if not _is_docstring(statement)]  # type: ignore[attr-defined]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def _module_files(place: Path) -> list[Path]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.contract.sources import code_of, own_sources, source_digest
+from rl.contract.sources import ROOT, code_of, own_sources, source_digest
 
 CODE = "def score(x):\n    return x + 1\n"
 
@@ -35,6 +35,11 @@ def test_a_package_stands_for_all_its_modules() -> None:
     names = set(own_sources(("kernels", "rl.batching")))
     assert {"kernels.linear", "kernels.attention", "rl.batching"} <= names
     assert all(name.startswith("kernels.") or name == "rl.batching" for name in names)
+
+
+def test_ops_for_another_device_are_left_out() -> None:
+    assert (ROOT / "kernels/triton/linear.py").is_file()
+    assert not [name for name in own_sources(("kernels",)) if "triton" in name]
 
 
 @pytest.fixture
