@@ -45,6 +45,7 @@ def train(run: Session) -> RunSummary:
         final_hash=position.ledger_hash,
         run_dir=run.folder.path,
         wall_s=time.monotonic() - run.started_at,
+        from_step=run.position.step,
     )
 
 

@@ -50,6 +50,9 @@ class RunSummary:
     final_hash: str
     run_dir: Path
     wall_s: float
+    """Since the last start of the run."""
+    from_step: int = 0
+    """Where that start went on from."""
     off_policy: str = ""
     """What was off-policy by choice; empty where nothing was."""
 
@@ -82,6 +85,13 @@ def render_stopped(run_dir: Path, step: int, total_steps: int) -> str:
     return f"stopped after step {step} of {total_steps}; go on with: zerokl resume {shlex.quote(str(run_dir))}"
 
 
+def steps_taken(steps: int, from_step: int, wall_s: float) -> str:
+    """Return how many steps a run has, and how long those took that came since its last start."""
+    if from_step == 0:
+        return f"{steps:,} in {minutes(wall_s)}"
+    return f"{steps:,}, the last {steps - from_step:,} in {minutes(wall_s)}" if from_step < steps else f"{steps:,}"
+
+
 def _accuracy_rows(summary: RunSummary) -> list[tuple[str, str]]:
     rows = []
     if summary.before:
@@ -101,7 +111,7 @@ def _render_accuracy(accuracy: Accuracy) -> str:
 
 def _count_rows(summary: RunSummary) -> list[tuple[str, str]]:
     rows = [
-        ("steps", f"{summary.steps:,} in {minutes(summary.wall_s)}"),
+        ("steps", steps_taken(summary.steps, summary.from_step, summary.wall_s)),
         ("tokens", f"{summary.num_tokens:,} at {summary.tokens_per_s:,.0f} tok/s"),
         ("log-probabilities compared", f"{summary.num_compared:,}"),
         ("mismatched", f"{summary.num_mismatched:,}"),

@@ -68,6 +68,9 @@ class Summary:
     final_hash: str
     run_dir: Path
     wall_s: float
+    """Since the last start of the run."""
+    from_step: int
+    """Where that start went on from."""
     off_policy: str = ""
     """Nothing here has a policy to be off."""
 

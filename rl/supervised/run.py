@@ -59,13 +59,12 @@ def train_supervised(job: Job, *, allow_contract_change: bool = False, stop: Sto
         with bad_input():
             cut_into_batch(job.batches.batch(1), job.objective, 1, job.seed, job.trainer.num_shards)
             terms = Terms(job.folder, declared_parts(job), allow_contract_change)
-        if not _has_ended(job):
-            _train(job, terms, progress, stop or Stop(), stack)
-    return _summary(job, time.monotonic() - started_at)
+        from_step = job.steps if _has_ended(job) else _train(job, terms, progress, stop or Stop(), stack)
+    return _summary(job, time.monotonic() - started_at, from_step)
 
 
-def _train(job: Job, terms: Terms, progress: Progress, stop: Stop, stack: ExitStack) -> None:
-    """Nothing; the job has ended. What is started here ends with `stack`."""
+def _train(job: Job, terms: Terms, progress: Progress, stop: Stop, stack: ExitStack) -> int:
+    """The step that the job went on from, once it has ended. What is started here ends with `stack`."""
     started_at = time.monotonic()
     progress.start(job.steps, f"{job.folder.path}: {job.title}")
     progress.phase("starting Ray and the trainer")
@@ -89,7 +88,8 @@ def _train(job: Job, terms: Terms, progress: Progress, stop: Stop, stack: ExitSt
     recovery.through(position, lambda position: _train_from(running, position))
     progress.stop()
     trainer.close()
-    tracker.finish(_summary(job, time.monotonic() - started_at), contracts.present.digest)
+    tracker.finish(_summary(job, time.monotonic() - started_at, position.step), contracts.present.digest)
+    return position.step
 
 
 def _train_from(run: Running, position: Position) -> Position:
@@ -194,7 +194,7 @@ def _has_ended(job: Job) -> bool:
     return last_step == job.steps and job.folder.model_dir.is_dir()
 
 
-def _summary(job: Job, wall_s: float) -> Summary:
+def _summary(job: Job, wall_s: float, from_step: int) -> Summary:
     """Read off what the run has written."""
     records = Ledger(job.folder.ledger_path).records()
     steps = [line for line in job.folder.read_metrics() if LOSS_KEY in line]
@@ -209,4 +209,5 @@ def _summary(job: Job, wall_s: float) -> Summary:
         final_hash=records[-1]["hash"],
         run_dir=job.folder.path,
         wall_s=wall_s,
+        from_step=from_step,
     )

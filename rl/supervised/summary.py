@@ -1,6 +1,6 @@
 """What a supervised run says at its end."""
 
-from rl.summary import aligned, minutes
+from rl.summary import aligned, steps_taken
 from rl.supervised.job import Summary
 
 
@@ -9,7 +9,7 @@ def render_supervised(summary: Summary) -> str:
     places = ("config.yaml", "ledger.jsonl", "metrics.jsonl", "checkpoints/", "model/")
     return aligned(
         [
-            ("steps", f"{summary.steps:,} in {minutes(summary.wall_s)}"),
+            ("steps", steps_taken(summary.steps, summary.from_step, summary.wall_s)),
             ("tokens", f"{summary.num_tokens:,} at {summary.tokens_per_s:,.0f} tok/s"),
             ("loss", f"{summary.loss:.4f}"),
             *((place.removesuffix("/").partition(".")[0], f"{summary.run_dir}/{place}") for place in places),

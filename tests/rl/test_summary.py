@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.summary import Accuracy, RunSummary, render_stopped, render_summary
+from rl.summary import Accuracy, RunSummary, render_stopped, render_summary, steps_taken
 
 
 def summary(before: Accuracy | None, after: Accuracy | None) -> RunSummary:
@@ -26,6 +26,13 @@ def test_an_accuracy_of_nothing_is_refused() -> None:
     for correct, total in ((0, 0), (3, 2), (-1, 2)):
         with pytest.raises(ValueError, match="0 <= correct <= total"):
             Accuracy(correct, total)
+
+
+@pytest.mark.parametrize(
+    ("from_step", "told"), [(0, "40 in 10 min 05 s"), (28, "40, the last 12 in 10 min 05 s"), (40, "40")]
+)
+def test_the_time_is_that_of_the_steps_since_the_last_start(from_step: int, told: str) -> None:
+    assert steps_taken(40, from_step, 605.0) == told
 
 
 def test_a_summary_reads_so() -> None:

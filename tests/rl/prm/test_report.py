@@ -52,7 +52,7 @@ def measured(cutter, tmp_path_factory):
         said = np.random.default_rng(seed).normal(size=(len(ends), made.num_parameters))
         figures.append(fit_figures(made, Read(places, said), Read(places, said)))
     losses = [{"calibration/loss": 1.5}, {"calibration/loss": 1.25}]
-    summary = Summary(3, 100, 5.0, 1.0, *losses, "ab" * 32, tmp_path_factory.mktemp("run"), 9.0)
+    summary = Summary(3, 100, 5.0, 1.0, *losses, "ab" * 32, tmp_path_factory.mktemp("run"), 9.0, 0)
     plans = [FitPlan("main", "beta", 4), FitPlan("<paper>", "pinball", 2)]
     fits = [MeasuredFit(Fitted(p, summary, {"test": test}), f) for p, f in zip(plans, figures, strict=True)]
     counts = {"train": 7, "calibration": 3, "test": 12}
