@@ -41,7 +41,7 @@ def write_png(chart: Chart, tasks: tuple[TaskComparison, ...], path: Path) -> No
         for column, task in enumerate(tasks):
             axis = _add_panel(figure, chart, task, column / len(tasks), 1 / len(tasks), _TITLE_INCHES)
             axis.set_title(f"{task.name} · {'in-domain' if task.in_domain else 'out-of-domain'}", loc="left")
-        figure.savefig(path, dpi=160)
+        figure.savefig(path, dpi=160, bbox_inches="tight")
 
 
 def panel_svg(chart: Chart, task: TaskComparison) -> str:
@@ -51,7 +51,9 @@ def panel_svg(chart: Chart, task: TaskComparison) -> str:
         figure = _figure(_PANEL_INCHES, height)
         _add_panel(figure, chart, task, 0, 1, _MARGIN_INCHES)
         out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            out, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     drawing = out.getvalue()
     return with_css_variables(_METADATA.sub("", _SERIAL_ID.sub("", drawing[drawing.index("<svg") :])))
 
