@@ -6,7 +6,7 @@ certification on this machine (`kernels.certify`), and is part of the contract.
 
 import weakref
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -72,12 +72,20 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
-        x, weight = ctx.saved_tensors
-        grad_rows = grad_out.reshape(-1, grad_out.shape[-1])
-        grad_x = (grad_rows @ weight).reshape(x.shape) if ctx.needs_input_grad[0] else None
-        grad_weight = grad_rows.t() @ x.reshape(-1, x.shape[-1]) if ctx.needs_input_grad[1] else None
-        grad_bias = grad_rows.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None
-        return grad_x, grad_weight, grad_bias, None
+        return *linear_gradients(ctx, grad_out), None
+
+
+def linear_gradients(ctx: Any, grad_out: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    """The gradients of x, weight and bias, None where none is asked for.
+
+    ctx: of an autograd function of (x, weight, bias, …) that saved x and weight, and `has_bias`; grad_out: (..., N).
+    """
+    x, weight = ctx.saved_tensors
+    grad_rows = grad_out.reshape(-1, grad_out.shape[-1])
+    grad_x = (grad_rows @ weight).reshape(x.shape) if ctx.needs_input_grad[0] else None
+    grad_weight = grad_rows.t() @ x.reshape(-1, x.shape[-1]) if ctx.needs_input_grad[1] else None
+    grad_bias = grad_rows.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None
+    return grad_x, grad_weight, grad_bias
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, packed: PackedWeight) -> torch.Tensor:

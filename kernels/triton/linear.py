@@ -8,6 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.linear import linear_gradients
 from kernels.triton.primitives import dot, narrow, widen
 from kernels.triton.tiles import Tiles
 
@@ -59,12 +60,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
-        x, weight = ctx.saved_tensors
-        grad_rows = grad_out.reshape(-1, grad_out.shape[-1])
-        grad_x = (grad_rows @ weight).reshape(x.shape) if ctx.needs_input_grad[0] else None
-        grad_weight = grad_rows.t() @ x.reshape(-1, x.shape[-1]) if ctx.needs_input_grad[1] else None
-        grad_bias = grad_rows.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None
-        return grad_x, grad_weight, grad_bias, None
+        return *linear_gradients(ctx, grad_out), None
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, tiles: Tiles) -> torch.Tensor:

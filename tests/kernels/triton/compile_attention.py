@@ -6,17 +6,12 @@ Runs in a process of its own, because here the kernels are not to be interpreted
 """
 
 import json
-import sys
-from unittest.mock import patch
 
 import torch
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from compiling import compiled
 
-with patch("torch.cuda.is_available", return_value=True):
-    from kernels.triton import attention, attention_backward, attention_forward
-    from kernels.triton.attention_tiles import LAUNCH, canonical_tiles
+from kernels.triton import attention, attention_backward, attention_forward
+from kernels.triton.attention_tiles import LAUNCH, canonical_tiles
 
 HEAD_DIM, GROUP, KV_HEADS = 128, 7, 4
 """Of Qwen2.5-7B; seven heads of a kv head leave a row of each tile idle."""
@@ -41,7 +36,7 @@ KERNELS = {
 }
 
 
-def compiled(function, types, num_warps, dtype):
+def compiled_for(function, types, num_warps, dtype):
     """Instructions and bytes of shared memory."""
     tiles = canonical_tiles(dtype, HEAD_DIM, GROUP)
     sizes = {
@@ -50,17 +45,10 @@ def compiled(function, types, num_warps, dtype):
         "WINDOWED": True, "CAPPED": True, "WIDTH": KV_HEADS * HEAD_DIM, "COLUMNS": KV_HEADS * HEAD_DIM,
     }  # fmt: skip
     constants = {p.name: sizes[p.name] for p in function.params if p.is_constexpr}
-    runtime = iter(types.replace("*T", "*bf16" if dtype == torch.bfloat16 else "*fp32").split())
-    signature = {name: "constexpr" if name in constants else next(runtime) for name in function.arg_names}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind.startswith("*")}
-    source = ASTSource(fn=function, signature=signature, constexprs=constants, attrs=aligned)
-    options = {"num_warps": num_warps or tiles.num_warps, **LAUNCH}
-    kernel = triton.compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32), options=options)
-    body = [line.strip().split() for line in kernel.asm["ptx"].splitlines() if line.startswith(("\t", " "))]
-    names = {word for line in body for word in line[:2] if "." in word and not word.startswith((".", "%"))}
-    return {"instructions": sorted(names), "shared_bytes": kernel.metadata.shared}
+    types = types.replace("*T", "*bf16" if dtype == torch.bfloat16 else "*fp32")
+    return compiled(function, types, constants, {"num_warps": num_warps or tiles.num_warps, **LAUNCH})
 
 
-report = {name: compiled(*kernel, torch.bfloat16) for name, kernel in KERNELS.items()}
-report["partials fp32"] = compiled(*KERNELS["partials"], torch.float32)
+report = {name: compiled_for(*kernel, torch.bfloat16) for name, kernel in KERNELS.items()}
+report["partials fp32"] = compiled_for(*KERNELS["partials"], torch.float32)
 print(json.dumps(report))

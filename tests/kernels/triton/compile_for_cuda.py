@@ -6,17 +6,12 @@ Runs in a process of its own, because here the kernels are not to be interpreted
 """
 
 import json
-import sys
-from unittest.mock import patch
 
 import torch
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from compiling import compiled
 
-with patch("torch.cuda.is_available", return_value=True):
-    from kernels.triton import linear, rms_norm, softmax
-    from kernels.triton.tiles import choose_tiles
+from kernels.triton import linear, rms_norm, softmax
+from kernels.triton.tiles import choose_tiles
 
 ROW = {"SIZE": 50257, "LANES": 1024, "LEVELS": 10, "MULTIPLIER": 1.0, "DIVISOR": 2.0, "SOFT_CAP": 30.0}
 NORM = {"SIZE": 2048, "LEVELS": 11, "GEMMA": False}
@@ -40,18 +35,6 @@ def products():
             shape = {"N": 2048, "K": 2048, "ROWS": block.rows, "COLUMNS": block.columns, "STEP": tiles.depth}
             options = {"num_warps": block.num_warps, "num_stages": block.num_stages, "enable_fp_fusion": True}
             yield f"product {name} {pointer[1:]}", linear._product, f"{pointer} " * 4 + "i32", shape, options
-
-
-def compiled(function, types, constants, options):
-    """Instructions and bytes of shared memory."""
-    runtime = iter(types.split())
-    signature = {name: "constexpr" if name in constants else next(runtime) for name in function.arg_names}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind.startswith("*")}
-    source = ASTSource(fn=function, signature=signature, constexprs=constants, attrs=aligned)
-    kernel = triton.compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32), options=options)
-    body = [line.strip().split() for line in kernel.asm["ptx"].splitlines() if line.startswith(("\t", " "))]
-    names = {word for line in body for word in line[:2] if "." in word and not word.startswith((".", "%"))}
-    return {"instructions": sorted(names), "shared_bytes": kernel.metadata.shared}
 
 
 report = {name: compiled(*rest) for name, *rest in products()}

@@ -1,32 +1,15 @@
 """What the interpreter cannot show and a compiler can: the kernels are valid for a GPU, and what they are made of."""
 
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[3]
-SHARED_BYTES = 99 * 1024
-"""What a block may have on the smallest of the recent cards."""
+from .compile_reports import SHARED_BYTES, found, report_of
+
 NAMES = ["cache", "key gradients", "merge", "partials", "partials fp32", "query gradients", "sum of uses"]
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
-    environment.pop("TRITON_INTERPRET", None)
-    script = Path(__file__).with_name("compile_attention.py")
-    done = subprocess.run([sys.executable, script, "90"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def found(report, name, pattern):
-    return [instruction for instruction in report[name]["instructions"] if re.match(pattern, instruction)]
+    return report_of("compile_attention.py", tmp_path_factory.mktemp("cache"))
 
 
 def test_every_kernel_compiles_for_a_gpu_and_fits_it(report):

@@ -1,16 +1,9 @@
 """What can be said about the kernels on a GPU without one: they compile, and what their instructions are."""
 
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[3]
-SHARED_BYTES = 99 * 1024
+from .compile_reports import SHARED_BYTES, found, report_of
+
 NAMES = [
     *(f"product {block} {dtype}" for dtype in ("bf16", "fp32") for block in ("few", "many")),
     *("normalise", "whole row", "gradient", "norm forward", "norm backward", "sum of groups"),
@@ -19,16 +12,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
-    environment.pop("TRITON_INTERPRET", None)
-    script = Path(__file__).with_name("compile_for_cuda.py")
-    done = subprocess.run([sys.executable, script, "90"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def found(report, name, pattern):
-    return [instruction for instruction in report[name]["instructions"] if re.match(pattern, instruction)]
+    return report_of("compile_for_cuda.py", tmp_path_factory.mktemp("cache"))
 
 
 def test_every_kernel_compiles_for_a_gpu_and_fits_it(report):
