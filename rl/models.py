@@ -139,18 +139,17 @@ def _unpack_gguf(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with contextlib.redirect_stderr(io.StringIO()):  # three progress bars, one of which transformers cannot turn off
-        packed: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        # transformers would save the plain weights under the GGUF's quantization settings and not load them again;
-        # a fresh model of the same class has none. Made on the meta device, since its weights come from `packed`.
-        del packed.config.quantization_config
-        with torch.device("meta"):
-            plain = type(packed)(packed.config)
-        plain.load_state_dict(packed.state_dict(), assign=True)
-        plain.tie_weights()
-        plain.generation_config = packed.generation_config
-        plain.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    packed: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    # transformers would save the plain weights under the GGUF's quantization settings and not load them again;
+    # a fresh model of the same class has none. Made on the meta device, since its weights come from `packed`.
+    del packed.config.quantization_config
+    with torch.device("meta"):
+        plain = type(packed)(packed.config)
+    plain.load_state_dict(packed.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.generation_config = packed.generation_config
+    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
 def made_once(folder: Path, write: Callable[[Path], None]) -> Path:
@@ -160,7 +159,8 @@ def made_once(folder: Path, write: Callable[[Path], None]) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        write(partial)
+        with contextlib.redirect_stderr(io.StringIO()):  # progress bars, one of which transformers cannot turn off
+            write(partial)
         partial.chmod(0o755)
         _rename_unless_there(partial, folder)
     finally:

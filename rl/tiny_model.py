@@ -32,9 +32,6 @@ _SIZES: dict[str, Any] = {
 
 def write_tiny(name: str, folder: Path, seed: int) -> None:
     """Writes the checkpoint of `name`, one of `TINY_MODELS`, and its tokenizer; the same seed gives the same bytes."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
     tokenizer = tiny_tokenizer()
     tiny_model(name, tokenizer, seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

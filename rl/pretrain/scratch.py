@@ -1,8 +1,6 @@
 """Checkpoints that pre-training starts from: random weights of the sizes that a config asks for."""
 
-import contextlib
 import hashlib
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +30,7 @@ def scratch_model(
     name = f"{architecture.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def write(folder: Path) -> None:
-        with contextlib.redirect_stderr(io.StringIO()):  # progress bars over next to nothing
-            _random_model(config, seed).save_pretrained(folder)
+        _random_model(config, seed).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
     return made_once(cache_dir / name, write)

@@ -1,11 +1,18 @@
 """Runs `zerokl` as a user does, in a process of its own."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from unittest import mock
+
+from typer.testing import CliRunner
+
+from rl.cli import app
 
 REPO = Path(__file__).parents[2]
 CONFIG = REPO / "configs" / "tiny.yaml"
@@ -20,6 +27,20 @@ def zerokl(
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False, env=variables
     )
+
+
+def refusal(*arguments: object, cwd: Path) -> str:
+    """What `zerokl *arguments`, which has to end with status 2, says on stderr.
+
+    It runs in this process: a command that refuses its input spends nearly all its time on imports.
+    """
+    with contextlib.chdir(cwd), mock.patch.dict(os.environ, outside(), clear=True), mock.patch("sys.path", [*sys.path]):
+        handler = signal.getsignal(signal.SIGTERM)
+        done = CliRunner().invoke(app, [*map(str, arguments)])
+        signal.signal(signal.SIGTERM, handler)
+    assert done.exit_code == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
 
 
 def outside(**variables: str) -> dict[str, str]:

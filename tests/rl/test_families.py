@@ -1,6 +1,6 @@
 """The parity matrix: decoder families through the same seam, rollout = prefill = trainer in all bits.
 
-Every second family in bf16, the others in fp32; `pytest --matrix` runs all of both and prints the table of the docs.
+Every second family in bf16, the others in fp32; `pytest --thorough` runs all of both and prints the table of the docs.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ DTYPES = ("float32", "bfloat16")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = list(FAMILIES)
-    whole = metafunc.config.getoption("--matrix")
+    whole = metafunc.config.getoption("--thorough")
     cases = [
         (name, dtype)
         for index, name in enumerate(names)

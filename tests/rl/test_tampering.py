@@ -14,7 +14,8 @@ from rollout.pool import ContractMismatch, PolicyMismatch, require_contract
 
 from ..conftest import Stack, batch_of, squeezed
 
-pytestmark = pytest.mark.engine
+DTYPES = ["float32", pytest.param("bfloat16", marks=pytest.mark.thorough)]
+pytestmark = [pytest.mark.engine, pytest.mark.parametrize("stack", DTYPES, indirect=True)]
 
 
 def cause(error: BaseException) -> BaseException:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .commands import CONFIG, final_hash, ledger, zerokl
+from .commands import CONFIG, final_hash, ledger, refusal, zerokl
 
 pytestmark = pytest.mark.engine
 
@@ -101,6 +101,7 @@ def test_memory_is_said_before_anything_is_taken(done) -> None:
     assert done.stderr.index("memory  at most") < done.stderr.index("starting Ray")
 
 
+@pytest.mark.thorough
 def test_another_seed_gives_another_hash(done, workplace: Path) -> None:
     other = zerokl("train", CONFIG, "run.dir=seed", "seed=1", "steps=1", cwd=workplace)
     assert final_hash(other) != ledger(workplace / "run")[0]["hash"]
@@ -142,10 +143,14 @@ def test_a_stopped_run_goes_on_to_the_same_hash_even_if_its_newest_checkpoint_is
     assert final_hash(resumed) == final_hash(done)
 
 
-def test_a_finished_run_resumes_to_its_own_hash_and_is_not_overwritten(done, workplace: Path) -> None:
+@pytest.mark.thorough
+def test_a_finished_run_resumes_to_its_own_hash(done, workplace: Path) -> None:
     assert final_hash(zerokl("resume", "run", cwd=workplace)) == final_hash(done)
-    again = zerokl("train", CONFIG, "run.dir=run", cwd=workplace)
-    assert again.returncode == 2 and "zerokl resume" in again.stderr
+
+
+def test_a_finished_run_is_not_overwritten(done, workplace: Path) -> None:
+    final_hash(done)
+    assert "zerokl resume" in refusal("train", CONFIG, "run.dir=run", cwd=workplace)
 
 
 def test_the_model_loads_in_stock_vllm(done, workplace: Path) -> None:
@@ -176,12 +181,10 @@ def test_the_model_loads_in_stock_vllm(done, workplace: Path) -> None:
     ],
 )
 def test_bad_input_ends_with_status_2_and_says_why(workplace: Path, overrides: list[str], message: str) -> None:
-    refused = zerokl("train", CONFIG, "run.dir=refused", *overrides, cwd=workplace)
-    assert refused.returncode == 2, refused.stderr
-    assert message in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert message in refusal("train", CONFIG, *overrides, cwd=workplace)
 
 
+@pytest.mark.thorough
 def test_a_reward_function_that_raises_ends_the_run_with_its_name(workplace: Path) -> None:
     (workplace / "my_rewards.py").write_text("def broken(prompts, completions, **_):\n    raise KeyError('oops')\n")
     override = "reward.functions=[{name: 'my_rewards:broken'}]"

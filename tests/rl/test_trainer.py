@@ -110,7 +110,7 @@ EVERY_WAY = tuple(
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "changes" in metafunc.fixturenames:
-        is_full = metafunc.config.getoption("--matrix")
+        is_full = metafunc.config.getoption("--thorough")
         metafunc.parametrize("changes", (*WAYS, *EVERY_WAY) if is_full else WAYS, ids=str)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ..commands import REPO, zerokl
+from ..commands import REPO, refusal, zerokl
 
 CONFIG = REPO / "configs" / "tiny_compare.yaml"
 FEWER = ("tasks.0.num_questions=4", "tasks.1.num_questions=4")
@@ -32,10 +32,8 @@ def test_every_method_is_compared_with_a_run_that_has_ended(
     assert 0 < arms["power", "two terms"]["acceptance_rate"] <= 1
 
 
-@pytest.mark.engine
 def test_an_arm_without_its_checkpoint_ends_with_status_2_before_anything_starts(tmp_path: Path) -> None:
-    found = zerokl("compare", CONFIG, "arms.8.model=runs/nowhere", "base=bass", cwd=tmp_path)
-    assert found.returncode == 2
-    assert "arms.8 (RL): model: there is no checkpoint at runs/nowhere" in found.stderr
-    assert "no arm is called so; did you mean 'base'?" in found.stderr
+    told = refusal("compare", CONFIG, "arms.8.model=runs/nowhere", "base=bass", cwd=tmp_path)
+    assert "arms.8 (RL): model: there is no checkpoint at runs/nowhere" in told
+    assert "no arm is called so; did you mean 'base'?" in told
     assert list(tmp_path.iterdir()) == []

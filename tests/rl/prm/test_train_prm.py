@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ..commands import REPO, final_hash, outside, zerokl
+from ..commands import REPO, final_hash, outside, refusal, zerokl
 
 pytestmark = pytest.mark.engine
 CONFIG = REPO / "configs" / "tiny_prm.yaml"
@@ -61,5 +61,5 @@ def test_it_leaves_a_checkpoint_with_head_and_recalibration_and_a_report(workpla
 
 
 def test_another_config_in_the_same_folder_is_refused(workplace, whole):
-    done = zerokl("train-prm", CONFIG, "run.dir=whole", "variants=[]", "epochs=2", cwd=workplace)
-    assert done.returncode == 2 and "holds a run of another config" in done.stderr
+    told = refusal("train-prm", CONFIG, "run.dir=whole", "variants=[]", "epochs=2", cwd=workplace)
+    assert "holds a run of another config" in told

@@ -16,7 +16,7 @@ CASES = [(1, "float32"), (2, "float32"), (4, "float32"), (8, "float32"), (4, "bf
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "recurrence" in metafunc.fixturenames:
-        whole = metafunc.config.getoption("--matrix")
+        whole = metafunc.config.getoption("--thorough")
         cases = [(r, dtype) for r in (1, 2, 4, 8) for dtype in ("float32", "bfloat16")] if whole else CASES
         metafunc.parametrize(("recurrence", "dtype"), cases)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..commands import REPO, zerokl
+from ..commands import REPO, refusal, zerokl
 
 pytestmark = pytest.mark.engine
 CONFIG = REPO / "configs" / "tiny_sample.yaml"
@@ -46,5 +46,4 @@ def test_other_actors_and_an_interruption_change_no_byte(whole):
     [(["params.alpha=0"], "alpha"), (["method=pwoer"], "did you mean power"), (["num_question=3"], "num_questions")],
 )
 def test_bad_input_ends_it_before_anything_starts(tmp_path, overrides, message):
-    done = zerokl("sample", CONFIG, *overrides, cwd=tmp_path)
-    assert done.returncode == 2 and message in done.stderr
+    assert message in refusal("sample", CONFIG, *overrides, cwd=tmp_path)
