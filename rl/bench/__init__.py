@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BENCHMARKS = ("invariance", "step", "unique", "ledger", "power")
+BENCHMARKS = ("invariance", "step", "unique", "ledger", "power", "scorer")
 
 
 @dataclass(frozen=True)

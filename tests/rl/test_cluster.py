@@ -1,9 +1,11 @@
 """On clusters that others started: as a submitted job, and over two nodes."""
 
+import json
 import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +59,7 @@ def head() -> Iterator[tuple[str, str]]:
 
 def test_a_submitted_job_ends_in_the_hash_of_the_direct_command(head, done, tmp_path: Path) -> None:
     submitted = subprocess.run(
-        [RAY, "job", "submit", "--address", head[1], "--working-dir", ".", "--",
+        [RAY, "job", "submit", "--working-dir", ".", "--",
          "zerokl", "train", "configs/tiny.yaml", f"run.dir={tmp_path}/job"],
         cwd=REPO, capture_output=True, text=True, timeout=400, env=outside(RAY_ADDRESS=head[1]), check=False,
     )  # fmt: skip
@@ -65,6 +67,34 @@ def test_a_submitted_job_ends_in_the_hash_of_the_direct_command(head, done, tmp_
     hashes = re.findall(r"final hash: ([0-9a-f]{64})", submitted.stdout)
     assert hashes == [final_hash(done)]
     assert ledger(tmp_path / "job")[-1]["hash"] == hashes[0]
+
+
+@pytest.mark.thorough
+def test_a_job_that_is_stopped_ends_its_step_and_goes_on_to_the_same_hash(head, done, tmp_path: Path) -> None:
+    run = tmp_path / "job"
+    patient = json.dumps({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}})
+
+    def job(*arguments: object) -> str:
+        command = [RAY, "job", *map(str, arguments)]
+        variables = outside(RAY_ADDRESS=head[1])
+        told = subprocess.run(
+            command, cwd=REPO, capture_output=True, text=True, timeout=400, env=variables, check=False
+        )
+        assert told.returncode == 0, told.stderr
+        return told.stdout
+
+    job("submit", "--working-dir", ".", "--runtime-env-json", patient, "--no-wait",
+        "--submission-id", "stopped", "--", "zerokl", "train", "configs/tiny.yaml", f"run.dir={run}")  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not (run / "ledger.jsonl").exists() or not ledger(run):
+        assert time.monotonic() < deadline, job("logs", "stopped")
+        time.sleep(0.05)
+    job("stop", "stopped")
+    told = job("logs", "stopped")
+    step = len(ledger(run))
+    assert f"stopped after step {step} of 3; go on with: zerokl resume {run}" in told
+    assert (run / "checkpoints" / f"step_{step:06d}").is_dir()
+    assert final_hash(zerokl("resume", run, cwd=tmp_path)) == final_hash(done)
 
 
 def test_two_nodes_share_the_work_and_change_no_bit(head, done, tmp_path: Path) -> None:
