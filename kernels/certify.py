@@ -16,7 +16,7 @@ NUM_ROWS = 768
 
 
 class CertificationError(RuntimeError):
-    """No implementation of a canonical op gives a row the same bits in every batch."""
+    """No implementation of a canonical op gives a row the same bits in every batch. Exit status 2."""
 
 
 def certify_linear(
@@ -33,9 +33,9 @@ def certify_linear(
     for plan in candidates:
         if all(rows_are_independent(plan, shape, dtype, counts) for shape in distinct):
             return plan
+    remedy = "set trainer.dtype to float32" if dtype == torch.bfloat16 else "take another machine or another model"
     raise CertificationError(
-        f"no linear implementation is batch-invariant in {dtype} on this machine for shapes {distinct}; "
-        "set trainer.dtype to float32"
+        f"no linear implementation is batch-invariant in {dtype} on this machine for shapes {distinct}; {remedy}"
     )
 
 

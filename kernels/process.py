@@ -3,12 +3,13 @@
 import os
 
 
-def compute_environment(threads: int, num_processes: int) -> dict[str, str]:
-    """Variables for one of `num_processes` processes that compute at the same time on this machine.
+def compute_environment(threads: int, num_processes: int, num_cores: int = 0) -> dict[str, str]:
+    """Variables for one of `num_processes` processes that compute at the same time on one machine.
 
-    threads: CPU threads of each; 0 divides the cores among them.
+    threads: CPU threads of each; 0 divides the cores among them. num_cores: of the machine; 0 takes those of this one
+    that this process may use.
     """
-    num_cores = os.cpu_count() or 1
+    num_cores = num_cores or len(os.sched_getaffinity(0))
     threads = threads or max(1, num_cores // num_processes)
     environment = {
         "OMP_NUM_THREADS": str(threads),

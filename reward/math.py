@@ -5,8 +5,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-_TIME_LIMIT_S = 2
-"""math-verify's own limit for reading and for comparing one answer; past it the answer counts as wrong."""
+_TIME_LIMIT_S = 10
+"""math-verify's own limit for reading and for comparing one answer; past it the answer counts as wrong.
+
+Long, because a reward that depends on time cannot be replayed; `reward.time_limit_s` must have room for it.
+"""
 _MAX_EXPONENT = 10_000
 
 
@@ -22,7 +25,8 @@ def math_accuracy(
 ) -> list[float | None]:
     r"""1.0 where the completion's answer equals the column `answer`, else 0.0; malformed output is 0.0.
 
-    None (does not apply) where math-verify cannot read `answer` itself. `\boxed{0.5}` equals an answer of `1/2`.
+    None (does not apply) where math-verify reads nothing in `answer` itself; ValueError where it does not come to an
+    end of it. `\boxed{0.5}` equals an answer of `1/2`.
     """
     return [_accuracy(text, gold) for text, gold in zip(completions, answer, strict=True)]
 
@@ -38,14 +42,28 @@ def parsed_formula(completion: str) -> str:
 def _accuracy(completion: str, answer: str) -> float | None:
     import math_verify
 
-    limit_s = _time_limit_s()
-    gold = math_verify.parse(_as_formula(answer), parsing_timeout=limit_s)
+    gold = _known(answer)
     if not gold:
         return None
+    limit_s = _time_limit_s()
     found = math_verify.parse(completion, parsing_timeout=limit_s)
     if any(_is_explosive(expression) for expression in found):
         return 0.0
     return float(math_verify.verify(gold, found, timeout_seconds=limit_s))
+
+
+def _known(answer: str) -> list[Any]:
+    """What math-verify reads in the answer of the data. Raises ValueError where it runs into its time limit."""
+    import math_verify
+    from math_verify.errors import TimeoutException
+
+    try:
+        return math_verify.parse(_as_formula(answer), parsing_timeout=_time_limit_s(), raise_on_error=True)
+    except TimeoutException as error:
+        raise ValueError(
+            f"the known answer {answer!r} cannot be read within {_TIME_LIMIT_S} s; write it in another way, or take "
+            "the question out"
+        ) from error
 
 
 def _as_formula(answer: str) -> str:

@@ -36,9 +36,19 @@ class ProcessConfig:
     level: float = MEDIAN
     """Of the quantile that is the reward: 0.5 the median; a lower one trusts less where the model is unsure."""
     verifier: str = ""
-    """Which of `reward.functions` says whether a rollout is right, with 1; empty takes the first of `VERIFIERS`."""
+    """Which of `reward.functions` says whether a rollout is right, with 1; empty takes the first of `VERIFIERS`. It
+    does so without a `prm` as well."""
     recalibrate_every: int = 0
     """Steps between two fits of a monotone map from the model's chances to what came of them; 0 fits none."""
+
+
+def verifiers_of(process: ProcessConfig, weights: Mapping[str, float]) -> tuple[str, ...]:
+    """Those of `reward.functions` that say whether a rollout is right; the first that applies to it does.
+
+    weights: of `reward.functions`, by name.
+    """
+    ours = [name for name, weight in weights.items() if name in VERIFIERS and weight > 0]
+    return tuple(dict.fromkeys([process.verifier, *ours] if process.verifier in weights else ours))
 
 
 def verifier_of(process: ProcessConfig, weights: Mapping[str, float]) -> str:
@@ -50,8 +60,7 @@ def verifier_of(process: ProcessConfig, weights: Mapping[str, float]) -> str:
         raise ValueError(
             f"reward.process.verifier must be one of reward.functions, {', '.join(weights)}, got {process.verifier!r}"
         )
-    found = [name for name in weights if name in VERIFIERS and weights[name] > 0]
-    verifier = process.verifier or next(iter(found), "")
+    verifier = next(iter(verifiers_of(process, weights)), "")
     if not verifier or weights[verifier] <= 0:
         raise ValueError(
             "process rewards stand beside a verifiable reward with a weight above 0, and reward.functions has none; "

@@ -22,7 +22,7 @@ from typing import Any
 from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from reward.functions import load_reward_function
-from reward.process import ProcessConfig
+from reward.process import ProcessConfig, verifiers_of
 from reward.types import Reward
 from reward.worker import Failure, ScoreRequest, score_completions, start_worker
 from rollout.types import RolloutGroup
@@ -31,12 +31,14 @@ KILL_AFTER_S = 0.1
 """From SIGTERM, which the workers do not heed, to SIGKILL, for one that is to end."""
 MAX_TRIES = 3
 """How often the same groups are scored while workers are lost."""
+PROMPT_SHOWN = 80
+"""Characters of a prompt in an error."""
 START_S = 180.0
 """For workers to come up, on top of the time limits of what they are asked."""
 
 
 class RewardError(ValueError):
-    """A reward function failed: it raised, hung, crashed, or returned something that is not one number a completion."""
+    """No reward: a function raised, hung, crashed or returned something that is no number, or none of them applies."""
 
 
 class WorkersLost(RewardError):
@@ -59,8 +61,8 @@ class RewardConfig:
     """`reward:` in a config."""
 
     functions: list[RewardFunctionConfig] = field(default_factory=lambda: [RewardFunctionConfig("reasoning_gym")])
-    time_limit_s: float = 10.0
-    """For one function on one group."""
+    time_limit_s: float = 60.0
+    """For one function on one group; past it the run ends."""
     num_workers: int = 2
     process: ProcessConfig = field(default_factory=ProcessConfig)
     """In training: what a process reward model says of the steps, beside the functions."""
@@ -81,6 +83,7 @@ class Rubric:
         """Raises ValueError where `config` is wrong or names a function that does not exist; starts nothing yet."""
         _check(config)
         self._config = config
+        self._verifiers = verifiers_of(config.process, config.weights)
         CONSTS.term_timeout = KILL_AFTER_S
         self._pool = self._create()
         self._num_tasks = 0
@@ -149,7 +152,9 @@ class Rubric:
     def _rewards(self, group: RolloutGroup, futures: Sequence["Future[Any]"]) -> tuple[Reward, ...]:
         functions = self._config.functions
         scores = [self._scores(function, group, future) for function, future in zip(functions, futures, strict=True)]
-        return tuple(combine(functions, row) for row in zip(*scores, strict=True))
+        rows = list(zip(*scores, strict=True))
+        _require_score(functions, group, rows)
+        return tuple(combine(functions, row, self._verifiers) for row in rows)
 
     def _scores(
         self, function: RewardFunctionConfig, group: RolloutGroup, future: "Future[Any]"
@@ -196,14 +201,32 @@ class Rubric:
             )
 
 
-def combine(functions: Sequence[RewardFunctionConfig], scores: Sequence[float | None]) -> Reward:
-    """The weighted sum, added up in the order of `functions`; None (does not apply) adds nothing and is left out."""
+def _require_score(
+    functions: Sequence[RewardFunctionConfig], group: RolloutGroup, rows: Sequence[Sequence[float | None]]
+) -> None:
+    """Nothing; raises RewardError where every function says of a completion that it does not apply."""
+    for completion, row in enumerate(rows):
+        if all(score is None for score in row):
+            raise RewardError(
+                f"no reward function applies to completion {completion} of prompt {group.prompt.id}, "
+                f"{group.prompt.text[:PROMPT_SHOWN]!r}: {', '.join(function.name for function in functions)} returned "
+                "None; name one that scores such questions in reward.functions, or take them out of the data"
+            )
+
+
+def combine(
+    functions: Sequence[RewardFunctionConfig], scores: Sequence[float | None], verifiers: Sequence[str] = ()
+) -> Reward:
+    """The weighted sum, added up in the order of `functions`; None (does not apply) adds nothing and is left out.
+
+    verifiers: the functions that say whether an answer is right; the first that applies does.
+    """
     value, components = 0.0, {}
     for function, score in zip(functions, scores, strict=True):
         if score is not None:
             value += function.weight * score
             components[function.name] = score
-    return Reward(value, components)
+    return Reward(value, components, next((name for name in verifiers if name in components), ""))
 
 
 def _check(config: RewardConfig) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+CORRECT = 1.0
+"""What a right answer earns: this or more."""
+
 
 @dataclass(frozen=True)
 class Reward:
@@ -12,6 +15,13 @@ class Reward:
     value: float
     components: Mapping[str, float]
     """Unweighted value by reward function name."""
+    verifier: str = ""
+    """The function among them that says whether the answer is right; empty where none does."""
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether the answer is right: what its verifier says, whatever the others add or take; else the whole."""
+        return (self.components[self.verifier] if self.verifier else self.value) >= CORRECT
 
 
 class RewardFn(Protocol):

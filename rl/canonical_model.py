@@ -38,9 +38,12 @@ def load_canonical(model_dir: str, dtype: str, plan: LinearPlan) -> Any:
 def keep_only_layer_inputs(model: Any) -> None:
     """Nothing; the backward pass then computes each layer again instead of keeping what it computed.
 
-    transformers does that in training mode only, so dropout is set to zero there.
+    transformers does that in training mode only, so what is dropped at random there, values or layers, is set to zero.
     """
     model.gradient_checkpointing_enable({"use_reentrant": False})
     for module in model.train().modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+        for name, value in vars(module).items():  # `resid_pdrop`, `attention_dropout`, `layerdrop`
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)

@@ -11,9 +11,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 import typer
+
+_GOES_ON = "zerokl: stopped; the same command goes on from here\n"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -39,24 +42,28 @@ def train(config: ConfigPath, overrides: Overrides = None) -> None:
     """Trains a policy with RL; every rollout log-probability is proved equal to the trainer's."""
     with _reported():
         from rl.config import load_config, render_config
+        from rl.folder_lock import locked
         from rl.run import begin
 
         resolved = load_config(config, overrides or [])
-        folder = begin(resolved)
-        print(render_config(resolved), file=sys.stderr)
-        _run(resolved, folder)
+        with locked(Path(resolved.run.dir)):
+            folder = begin(resolved)
+            print(render_config(resolved), file=sys.stderr)
+            _run(resolved, folder)
 
 
 @app.command()
 def resume(run_dir: RunDir, overrides: FreeOverrides = None, allow_contract_change: AllowChange = False) -> None:
     """Goes on with an interrupted run from its last checkpoint, to the same final hash."""
     with _reported():
+        from rl.folder_lock import locked
         from rl.resume import TRAIN, kind_of
         from rl.resume import resume as resume_other
         from rl.run import reopen
 
         if kind_of(run_dir) == TRAIN:
-            _run(*reopen(run_dir, overrides or []), allow_contract_change)
+            with locked(run_dir):
+                _run(*reopen(run_dir, overrides or []), allow_contract_change)
         else:
             resume_other(run_dir, overrides or [], allow_contract_change)
 
@@ -160,7 +167,7 @@ def evaluate(
 @app.command()
 def sample(config: ConfigPath, overrides: Overrides = None) -> None:
     """Answers a task with one way of sampling; goes on where it was interrupted."""
-    with _reported():
+    with _reported(_GOES_ON):
         from rl.sample.config import load_sample_config
         from rl.sample.run import sample as run_sampling
         from rl.sample.summary import render
@@ -171,7 +178,7 @@ def sample(config: ConfigPath, overrides: Overrides = None) -> None:
 @app.command()
 def compare(config: ConfigPath, overrides: Overrides = None) -> None:
     """What RL gave beyond sampling alone: all arms on the same questions, a report, and a verdict a task."""
-    with _reported():
+    with _reported(_GOES_ON):
         from rl.compare.config import load_compare_config
         from rl.compare.run import compare as run_comparison
 
@@ -253,16 +260,27 @@ def _run(config, folder, allow_contract_change: bool = False) -> None:  # type: 
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
-    """Turns an error into a line on stderr and the exit status that DESIGN's contract gives it."""
+def _reported(when_stopped: str = "") -> Iterator[None]:
+    """Turns an error into a line on stderr and the exit status that DESIGN's contract gives it.
+
+    when_stopped: said where a signal ended the command.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # this process has none; DeepSpeed prints that it found none
     sys.path.insert(0, os.getcwd())  # so that a user's own reward functions are found where the command is run
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
+    number = signal.SIGINT
+
+    def terminate(received: int, _: FrameType | None) -> None:
+        nonlocal number
+        number = signal.Signals(received)
+        raise KeyboardInterrupt  # Ray lets nothing else through while it waits
+
+    signal.signal(signal.SIGTERM, terminate)  # so that what was started is ended
     try:
         yield
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        print(when_stopped, end="", file=sys.stderr)
+        raise typer.Exit(128 + number) from None
     except Exception as error:
         raise typer.Exit(_report(error)) from None
 

@@ -71,9 +71,10 @@ class TrainerConfig:
     num_shards: int = 4
     """Canonical shards of a batch, summed in a fixed binary tree."""
     dtype: str = "auto"
-    """`auto` (the checkpoint's), `bfloat16` or `float32`; optimizer and master weights are fp32 either way."""
+    """`bfloat16`, `float32`, or `auto`: bf16 where the machine's CPU multiplies it natively, else fp32. Optimizer and
+    master weights are fp32 either way."""
     micro_batch_tokens: int = 4096
-    """Tokens of one forward and backward pass, padding included."""
+    """The most tokens of one forward and backward pass, packed without padding; a longer sequence has one to itself."""
     gradient_checkpointing: bool = False
     """Keep only the inputs of the layers, and compute the rest again in the backward pass: less memory, more time."""
     updates_per_batch: int = 1

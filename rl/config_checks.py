@@ -62,6 +62,7 @@ _ABOVE_ZERO = (
     "optimizer.max_grad_norm",
     "tracking.upload_timeout_s",
 )
+_MAY_BE_INFINITE = ("optimizer.max_grad_norm", "tracking.max_model_gib")
 _NOT_IN_A_PROJECT = "/\\#?%:"
 
 
@@ -71,6 +72,7 @@ def check(config: Config) -> None:
     problems = list(_ranges(config)) or [
         *_truncation(config),
         *_lengths(config),
+        *_engine(config),
         *_algorithm(config),
         *_process(config),
         *_batch(config),
@@ -106,7 +108,10 @@ def range_problems(
     not_negative: Sequence[str],
     above_zero: Sequence[str],
 ) -> Iterator[str]:
-    """What is out of its range, a line each. config: any of dataclasses; the others name its values by dotted key."""
+    """What is out of its range, a line each. config: any of dataclasses; the others name its values by dotted key.
+
+    Infinity is out of range too, but for `_MAY_BE_INFINITE`: limits that can be left off.
+    """
     for key, allowed in choices.items():
         if _value(config, key) not in allowed:
             yield f"{key} must be {' or '.join(allowed)}, got {_value(config, key)!r}"
@@ -115,10 +120,12 @@ def range_problems(
         (not_negative, operator.ge, 0, "0 or more"),
         (above_zero, operator.gt, 0, "above 0"),
     ):
-        # NaN fails every one of them.
-        yield from (
-            f"{key} must be {rule}, got {_value(config, key)}" for key in keys if not holds(_value(config, key), bound)
-        )
+        for key in keys:
+            value = _value(config, key)
+            if not holds(value, bound):  # NaN fails every one of them
+                yield f"{key} must be {rule}, got {value}"
+            elif value == math.inf and key not in _MAY_BE_INFINITE:
+                yield f"{key} must be finite, got {value}"
 
 
 def zero_stage_problems(trainer: TrainerConfig) -> Iterator[str]:
@@ -160,6 +167,17 @@ def _lengths(config: Config) -> Iterator[str]:
                 f"{area}.max_new_tokens must leave room for the prompt in rollout.max_model_len="
                 f"{config.rollout.max_model_len}, got {num_tokens}; lower the one or raise the other"
             )
+
+
+def _engine(config: Config) -> Iterator[str]:
+    """What vLLM would refuse when an engine starts."""
+    rollout = config.rollout
+    if rollout.max_num_batched_tokens < rollout.max_num_seqs:
+        yield (
+            f"rollout.max_num_batched_tokens must be at least rollout.max_num_seqs={rollout.max_num_seqs}, so that "
+            f"each request has a token in a step of an engine, got {rollout.max_num_batched_tokens}; raise the one or "
+            "lower the other"
+        )
 
 
 def _algorithm(config: Config) -> Iterator[str]:

@@ -18,7 +18,7 @@ from reward.log_odds import IDENTITY, LogOddsMap, Outcome, fit_log_odds
 from reward.process import FORMS, ProcessConfig, Values, over_tokens, step_values
 from rl.durable import write_atomically
 from rl.errors import UserError
-from rl.types import CORRECT, RewardedGroup, StepAdvantages
+from rl.types import RewardedGroup, StepAdvantages
 from rollout.search.stepwise import Reading, StepScorer, StepScores, medians
 from rollout.types import Rollout
 
@@ -106,8 +106,6 @@ class ProcessCredit:
 
     config: ProcessConfig
     scorer: StepScorer
-    verifier: str
-    """The reward function that says whether a rollout is right, with 1."""
     reference: Reference | None
     """What the model's calibration report says of it."""
     say: Callable[[str], None]
@@ -177,7 +175,7 @@ class ProcessCredit:
         followed = []
         for rollout, reward, scores in zip(group.group.rollouts, group.rewards, said, strict=True):
             chances = medians(scores, self.scorer.levels)
-            is_right = reward.components.get(self.verifier, 0.0) >= CORRECT and not rollout.truncated
+            is_right = reward.is_correct and not rollout.truncated
             followed.append(Followed(chances[:-1] if rollout.truncated else chances, is_right))
         return tuple(followed)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kernels.certify import CertificationError
 from kernels.contract import BrokenGuarantee
 from reward.rubric import RewardError
 
@@ -24,7 +25,7 @@ class ConfigError(UserError):
 def exit_status(error: BaseException) -> int:
     """Return the exit status for an error that ended a command."""
     error = root_cause(error)
-    if isinstance(error, UserError | RewardError):
+    if isinstance(error, UserError | RewardError | CertificationError):
         return EXIT_BAD_INPUT
     if isinstance(error, BrokenGuarantee):
         return EXIT_BROKEN_GUARANTEE

@@ -9,7 +9,7 @@ from rl.data import Dataset, Limited, load_data
 from rl.errors import UserError
 from rl.models import load_tokenizer, resolved_dtype, stop_token_ids
 from rl.recurrent.checkpoint import policy_folder
-from rl.recurrent.room import require_deep_room
+from rl.room import require_model_room
 from rollout.types import Prompt, SamplingParams
 
 
@@ -30,7 +30,7 @@ class Inputs:
 def read_inputs(config: Config) -> Inputs:
     """The inputs that `config` names. Raises ValueError saying what is wrong with them."""
     model_dir = policy_folder(config.model, config.seed)
-    model_config = require_deep_room(model_dir, config.rollout, resolved_dtype(config.trainer.dtype))
+    model_config = require_model_room(model_dir, config.rollout, resolved_dtype(config.trainer.dtype))
     tokenizer = load_tokenizer(model_dir)
     _require_length(config, model_config)
     train_data, held_out = _data(config, tokenizer)

@@ -10,13 +10,16 @@ A check takes seconds; a training run proves the same again at every token.
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from kernels.linear import LinearPlan
+from kernels.recurrent.registration import register
 from rl.forward import ForwardPass
+from rl.room import GIB, sequence_bytes
 from rollout.config import RolloutConfig
 from rollout.engine import VLLMEngine
 from rollout.pool import RolloutPool
@@ -76,10 +79,11 @@ class ParityChecker:
     def check(self, model_dir: Path, dtype: str, plan: LinearPlan | None = None) -> ParityReport:
         """The report on one checkpoint, as `check_parity` gives it."""
         started = time.perf_counter()
-        plan, config = self._forward.load(model_dir, dtype, SQUEEZED.max_model_len, plan)
-        self._pool.start(str(model_dir.resolve()), dtype, plan)
+        rollout = squeezed(_model_config(model_dir), dtype)
+        plan, config = self._forward.load(model_dir, dtype, rollout.max_model_len, plan)
+        self._pool.start(str(model_dir.resolve()), dtype, plan, rollout)
         self._pool.load_policy(self._forward.policy(), self._forward.put_weights)
-        compared = [c for args in self._rollouts(config.vocab_size) for c in self._compare(*args)]
+        compared = [c for args in self._rollouts(config.vocab_size, rollout) for c in self._compare(*args)]
         mismatched = [c for c in compared if not c.is_equal]
         return ParityReport(
             model_type=config.model_type,
@@ -99,9 +103,9 @@ class ParityChecker:
                     for position, pair in enumerate(zip(rollout.rollout_logprobs, mine, strict=True)):
                         yield _Comparison(kind, prompt_tokens, position, *pair)
 
-    def _rollouts(self, vocabulary: int) -> Iterator[tuple[list[RolloutGroup], float, str]]:
+    def _rollouts(self, vocabulary: int, rollout: RolloutConfig) -> Iterator[tuple[list[RolloutGroup], float, str]]:
         """Groups to be compared, the temperature they were sampled at, and what they are."""
-        prompts = _prompts(vocabulary)
+        prompts = _prompts(vocabulary, rollout.max_model_len)
         for temperature in (1.0, 0.7):
             sampling = SamplingParams(temperature=temperature, max_new_tokens=NEW_TOKENS)
             groups = self._pool.generate(prompts, sampling, GROUP_SIZE)
@@ -132,11 +136,30 @@ class _Comparison:
         )
 
 
-def _prompts(vocabulary: int) -> list[Prompt]:
+def squeezed(model_config: Any, dtype: str) -> RolloutConfig:
+    """`SQUEEZED` for a model: no longer than the model takes, and with room for two sequences where 0.1 GiB have none.
+
+    model_config: a Hugging Face config; dtype: `float32` or `bfloat16`.
+    """
+    limit = getattr(model_config.get_text_config(), "max_position_embeddings", None) or SQUEEZED.max_model_len
+    max_model_len = min(SQUEEZED.max_model_len, limit)
+    room = 2 * sequence_bytes(model_config, max_model_len, dtype) / GIB
+    return replace(SQUEEZED, max_model_len=max_model_len, kv_cache_gib=max(SQUEEZED.kv_cache_gib, room))
+
+
+def _model_config(model_dir: Path) -> Any:
+    from transformers import AutoConfig
+
+    register()
+    return AutoConfig.from_pretrained(model_dir)
+
+
+def _prompts(vocabulary: int, max_model_len: int) -> list[Prompt]:
+    """Those that leave room for a completion and the token that is drawn behind both."""
     generator = torch.Generator().manual_seed(0)
     shared = torch.randint(vocabulary, (SHARED_PREFIX,), generator=generator).tolist()
     prompts = []
-    for index, length in enumerate(PROMPT_TOKENS):
+    for index, length in enumerate(n for n in PROMPT_TOKENS if n + NEW_TOKENS < max_model_len):
         own = torch.randint(vocabulary, (length,), generator=generator).tolist()
         prompts.append(Prompt(f"parity/{index}", "", tuple([*shared, *own][:length] if length > 64 else own), {}))
     return prompts

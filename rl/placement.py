@@ -25,6 +25,8 @@ class Placement:
     ranks: tuple[PlacementGroupSchedulingStrategy, ...]
     actors: tuple[PlacementGroupSchedulingStrategy, ...]
     num_nodes: int
+    num_cores: int
+    """Of the smallest node; 0 where there is one node, which is this machine."""
 
     def close(self) -> None:
         """Nothing; what was reserved is free again."""
@@ -38,13 +40,15 @@ def place(world_size: int, num_actors: int, threads: Sequence[int]) -> Placement
     threads: what ranks and actors were told to use each, 0 where they were told nothing. Raises UserError naming what
     is missing on a cluster that is too small.
     """
-    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    nodes = [cpus for node in ray.nodes() if node["Alive"] and (cpus := node["Resources"].get("CPU", 0.0))]
     _require_threads(max(nodes, default=0.0), threads)
     share = min(0.5, math.floor(50 * sum(nodes) / max(world_size, num_actors)) / 100)
     groups = (_reserve(world_size, share, "PACK"), _reserve(num_actors, share, "SPREAD"))
     for group in groups:
         _require_ready(group, share, nodes)
-    return Placement(groups, _strategies(groups[0], world_size), _strategies(groups[1], num_actors), len(nodes))
+    num_cores = max(1, int(min(nodes))) if len(nodes) > 1 else 0
+    ranks, actors = _strategies(groups[0], world_size), _strategies(groups[1], num_actors)
+    return Placement(groups, ranks, actors, len(nodes), num_cores)
 
 
 def _reserve(num_processes: int, cpus: float, strategy: str) -> PlacementGroup:

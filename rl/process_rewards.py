@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reward.drift import read_reference
-from reward.process import ProcessConfig, verifier_of
+from reward.process import ProcessConfig
 from rl.config import Config
 from rl.credit import Credit, NoCredit, ProcessCredit
 from rl.errors import UserError, bad_input
@@ -38,8 +38,7 @@ def step_credit(config: Config, model_dir: Path, say: Callable[[str], None]) -> 
         tokenizer, timeout_s = load_tokenizer(model_dir), config.trainer.timeout_s
         opened = open_step_scorer(process.prm, tokenizer, timeout_s=timeout_s, say=say)
     with opened as scorer:
-        verifier = verifier_of(process, config.reward.weights)
-        yield ProcessCredit(process, scorer, verifier, read_reference(prm_folder(process.prm)), say)
+        yield ProcessCredit(process, scorer, read_reference(prm_folder(process.prm)), say)
 
 
 def _require_level(process: ProcessConfig, levels: tuple[float, ...]) -> None:

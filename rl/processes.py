@@ -41,7 +41,8 @@ def processes(config: Config, model_dir: Path, algorithm: Algorithm, say: Callab
             stack.enter_context(ray_cluster())
             placement = _place(config)
         stack.callback(placement.close)
-        trainer = TrainerGroup(_trainer_settings(config, model_dir, algorithm), placement.ranks, say)
+        settings = _trainer_settings(config, model_dir, algorithm)
+        trainer = TrainerGroup(settings, placement.ranks, say, placement.num_cores)
         stack.callback(trainer.close)
         pool = _pool(config, placement, say)
         stack.callback(pool.close)
@@ -74,6 +75,7 @@ def _pool(config: Config, placement: Placement, say: Callable[[str], None]) -> R
         config.trainer.timeout_s,
         places=placement.actors,
         num_nodes=placement.num_nodes,
+        num_cores=placement.num_cores,
         say=say,
     )
 

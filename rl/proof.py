@@ -14,6 +14,11 @@ LIKELY_CAUSES = (
     "a weight differs between engine and trainer; the engine runs an op outside the contract; "
     "temperature is applied differently; a cached prefix outlived a weight update"
 )
+DIVERGED = (
+    "Both compute the same and it is no number: training diverged, or the model at model.path did so from the start. "
+    "Lower optimizer.learning_rate in the run's config.yaml and go on from its last checkpoint with "
+    "zerokl resume --allow-contract-change"
+)
 
 
 def require_same_policy(sampled: PolicyVersion, trained: PolicyVersion) -> None:
@@ -66,14 +71,20 @@ def count_mismatched(batch: TrainingBatch, trainer_logprobs: Sequence[Sequence[S
 
 def _describe(step: int, batch: MicroBatch, trainer_logprobs: torch.Tensor, differ: torch.Tensor) -> str:
     first = int(differ.nonzero()[0, 0])
+    nan = batch.rollout_logprobs.isnan() & trainer_logprobs.isnan()
+    if bool(nan[first]):
+        what = f"the policy computes NaN: {int(nan.sum())} of {len(nan)} log-probabilities in this micro-batch are NaN"
+        why = DIVERGED
+    else:
+        what = f"not on-policy: {int(differ.sum())} of {len(differ)} log-probabilities in this micro-batch differ"
+        why = f"Likely causes: {LIKELY_CAUSES}"
     rollout_number = int(batch.rollout_index[first])
     rollout = [r for piece in batch.slices for r in piece.rollouts][rollout_number]
     position = first - int(batch.lengths[:rollout_number].sum())
     return (
-        f"not on-policy: {int(differ.sum())} of {len(differ)} log-probabilities in this micro-batch differ. "
-        f"First at step {step}, prompt {rollout.prompt_id}, sample {rollout.sample}, position {position}: "
+        f"{what}. First at step {step}, prompt {rollout.prompt_id}, sample {rollout.sample}, position {position}: "
         f"rollout {_show(float(batch.rollout_logprobs[first]))}, trainer {_show(float(trainer_logprobs[first]))}. "
-        f"Likely causes: {LIKELY_CAUSES}."
+        f"{why}."
     )
 
 

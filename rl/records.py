@@ -11,7 +11,7 @@ import numpy as np
 from rl.ledger import digest_logprobs, digest_prompts, digest_rewards, digest_tokens, float_bits
 from rl.progress import StepView
 from rl.summary import Accuracy
-from rl.types import CORRECT, ScoredGroup, StepProof, StepRecord, TrainingBatch
+from rl.types import ScoredGroup, StepProof, StepRecord, TrainingBatch
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def step_metrics(batch: TrainingBatch, proof: StepProof, laps_s: dict[str, float
     return {
         "reward/mean": statistics.fmean(values),
         "reward/std": statistics.pstdev(values),
-        "reward/correct": _share_correct(values),
+        "reward/correct": _share_correct(batch),
         **_components(batch),
         "rollout/length_mean": statistics.fmean(lengths),
         "rollout/length_min": float(min(lengths)),
@@ -107,7 +107,7 @@ def step_view(batch: TrainingBatch, proof: StepProof, step_s: float, held_out: A
     return StepView(
         step=batch.step,
         reward=statistics.fmean(values),
-        correct=_share_correct(values),
+        correct=_share_correct(batch),
         num_tokens=proof.num_tokens,
         num_mismatched=proof.num_mismatched,
         tokens_per_s=proof.num_tokens / step_s,
@@ -119,8 +119,8 @@ def step_view(batch: TrainingBatch, proof: StepProof, step_s: float, held_out: A
     )
 
 
-def _share_correct(values: list[float]) -> float:
-    return statistics.fmean(value >= CORRECT for value in values)
+def _share_correct(batch: TrainingBatch) -> float:
+    return statistics.fmean(reward.is_correct for scored in batch.groups for reward in scored.rewards)
 
 
 def _components(batch: TrainingBatch) -> dict[str, float]:

@@ -30,7 +30,7 @@ from rl.processes import Processes, processes
 from rl.progress import Progress
 from rl.recovery import Recovery
 from rl.restore import restore
-from rl.resume import TRAIN, require_kind
+from rl.resume import TRAIN, require_kind, require_no_other
 from rl.run_folder import RunFolder
 from rl.tracking import Tracker, started_tracker
 from rl.trainer_group import TrainerGroup
@@ -85,6 +85,7 @@ def begin(config: Config) -> RunFolder:
     """The folder of a new run, with its resolved config. Raises UserError where another run has begun."""
     config.trainer.dtype = resolved_dtype(config.trainer.dtype)
     folder = RunFolder(Path(config.run.dir))
+    require_no_other(folder.path, TRAIN)
     folder.create()
     save_config(config, folder.config_path)
     return folder

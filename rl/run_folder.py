@@ -1,7 +1,9 @@
 """Where everything of a run lies.
 
+.lock                          held by the command that is at work
 config.yaml                    the resolved config
 attempts.jsonl                 a line each time the run was started or resumed
+wandb_run_id                   under which W&B files all of them
 contract.json                  what decides the bits, in readable parts
 ledger.jsonl                   the chain, a line a step
 metrics.jsonl                  a line each time something was measured
@@ -21,6 +23,8 @@ from rl.durable import append_line, committed_lines, cut_uncommitted, naming, wr
 from rl.errors import UserError
 from rl.ledger import Ledger
 from rl.types import ScoredGroup, StepProof, TrainingBatch
+
+RUN_ID_FILE = "wandb_run_id"
 
 
 class RunFolder:
@@ -49,7 +53,7 @@ class RunFolder:
     def create(self) -> None:
         """Make the folder for a new run. Raises `UserError` where another run has begun.
 
-        What a run left that ended before its first step is of no use to anybody, so its metrics and contract go.
+        Of a run that ended before its first step nothing is gone on with: its metrics, contract, attempts and id go.
         """
         self.prepare()
         with naming(self.path):
@@ -58,8 +62,8 @@ class RunFolder:
                     f"{self.path} already holds a run of {num_steps} steps; "
                     f"go on with `zerokl resume {self.path}`, or give another folder with run.dir=…"
                 )
-            self.metrics_path.unlink(missing_ok=True)
-            self.contract_path.unlink(missing_ok=True)
+            for path in (self.metrics_path, self.contract_path, self.attempts_path, self.path / RUN_ID_FILE):
+                path.unlink(missing_ok=True)
 
     def prepare(self) -> None:
         """Make the folder, or leave the run in it as it is."""

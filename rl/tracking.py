@@ -15,11 +15,10 @@ from urllib.parse import urlsplit
 from rl.config import Config, TrackingConfig
 from rl.durable import write_atomically
 from rl.records import SampleRollout
-from rl.run_folder import RunFolder
+from rl.run_folder import RUN_ID_FILE, RunFolder
 
 logger = logging.getLogger(__name__)
 
-RUN_ID_FILE = "wandb_run_id"
 SAMPLES_KEY = "rollout/samples"
 GIB = 2**30
 

@@ -107,12 +107,21 @@ class TrainerActor:
 class RankGroup:
     """`trainer.world_size` ranks of any trainer. `start` before anything else."""
 
-    def __init__(self, settings: RankSettings, places: Sequence[Any] = (), say: Callable[[str], None] = logger.warning):
-        """places: a Ray scheduling strategy for each rank; none leaves it to Ray. say: told of ranks that were lost."""
+    def __init__(
+        self,
+        settings: RankSettings,
+        places: Sequence[Any] = (),
+        say: Callable[[str], None] = logger.warning,
+        num_cores: int = 0,
+    ):
+        """places: a Ray scheduling strategy for each rank; none leaves it to Ray. say: told of ranks that were lost.
+
+        num_cores: of the machine that they share; 0 is this one.
+        """
         self._settings, self._say = settings, say
         self._deadlines = deadlines_of(settings.trainer.timeout_s, settings.model_dir)
         world_size = settings.trainer.world_size
-        environment = compute_environment(settings.trainer.threads, world_size)
+        environment = compute_environment(settings.trainer.threads, world_size, num_cores)
         environment |= {"DS_ACCELERATOR": "cpu", "HF_HUB_OFFLINE": "1"}
         self._remote = ray.remote(num_cpus=0, runtime_env={"env_vars": environment})(TrainerActor)
         self._places = places or ["DEFAULT"] * world_size

@@ -8,10 +8,6 @@ import torch
 from reward.types import Reward
 from rollout.types import PolicyVersion, RolloutGroup
 
-CORRECT = 1.0
-"""The reward of a right answer: this or more."""
-
-
 StepAdvantages = tuple[tuple[float, ...], ...]
 """A float for each token of each rollout of a group."""
 

@@ -14,6 +14,7 @@ from kernels.recurrent.registration import register
 from rollout.config import RolloutConfig
 from rollout.draws import DrawKey
 from rollout.extension import Continuation, Extension, Scoring
+from rollout.extra_args import extra_args
 from rollout.row_depths import RECURRENCE
 from rollout.types import PolicyVersion, Prompt, Rollout, SamplingParams
 
@@ -169,19 +170,13 @@ def _overrides(model_dir: str) -> dict[str, Any]:
 def _vllm_params(key: DrawKey, params: SamplingParams, first_position: int = 0, scoring: Scoring | None = None) -> Any:
     from vllm import SamplingParams as VLLMSamplingParams
 
-    from rollout.vllm_worker import DRAW_KEY, FIRST_POSITION, SCORING
-
-    extra: dict[str, Any] = {DRAW_KEY: key.counter_words(), FIRST_POSITION: first_position}
-    if scoring:
-        extra[SCORING] = (scoring.temperature, scoring.num_top)
     return VLLMSamplingParams(
-        temperature=params.temperature,
         max_tokens=params.max_new_tokens,
         stop_token_ids=list(params.stop_token_ids),
         ignore_eos=True,  # the stop tokens are ours, so that they are the same for every checkpoint format
         logprobs=2 if scoring else 0,
         detokenize=False,
-        extra_args=extra,
+        extra_args=extra_args(key, params, first_position, scoring),
     )
 
 

@@ -129,17 +129,19 @@ class RolloutPool:
         environment: Mapping[str, str] = MappingProxyType({}),
         places: Sequence[Any] = (),
         num_nodes: int = 1,
+        num_cores: int = 0,
         say: Callable[[str], None] = logger.warning,
     ):
         """`environment`: variables for the actors' processes, over those that the contract asks for.
 
         timeout_s: the least that any call may take, see `rollout/deadlines.py`. places: a Ray scheduling strategy for
-        each actor; none leaves it to Ray. num_nodes: over how many machines they spread. say: told of every actor that
-        was lost.
+        each actor; none leaves it to Ray. num_nodes: over how many machines they spread. num_cores: of the smallest of
+        them; 0 is this one. say: told of every actor that was lost.
         """
         self._config, self._seed = config, seed
         self._deadlines = Deadlines(timeout_s)
-        variables = ENVIRONMENT | compute_environment(config.threads, -(-config.num_actors // num_nodes))
+        num_beside = -(-config.num_actors // num_nodes)
+        variables = ENVIRONMENT | compute_environment(config.threads, num_beside, num_cores)
         if not config.exact:
             variables |= {"VLLM_CPU_ATTN_SPLIT_KV": "1"}  # vLLM's default
         remote = ray.remote(num_cpus=0, runtime_env={"env_vars": variables | dict(environment)})(RolloutActor)
@@ -156,11 +158,16 @@ class RolloutPool:
         self.num_lost = 0
         """Actors that were lost and replaced so far."""
 
-    def start(self, model_dir: str, dtype: str, plan: LinearPlan) -> list[Contract | None]:
-        """The contract each engine came up under, in actor order. Engines that were there before are given up."""
+    def start(
+        self, model_dir: str, dtype: str, plan: LinearPlan, config: RolloutConfig | None = None
+    ) -> list[Contract | None]:
+        """The contract each engine came up under, in actor order. Engines that were there before are given up.
+
+        config: of the engines, where it is not the pool's.
+        """
         self._birth, self.policy = None, None
         self._deadlines = deadlines_of(self._deadlines.least_s, model_dir)
-        birth = (model_dir, dtype, plan, self._config)
+        birth = (model_dir, dtype, plan, config or self._config)
         task = _Task("start", birth, self._deadlines.start_s())
         self.contracts = self._all("starting", lambda index, again: task)
         self._birth = birth

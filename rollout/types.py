@@ -30,9 +30,6 @@ class SamplingParams:
     temperature: float = 1.0
     """Logits are divided by it in fp32; 0 takes the most likely token."""
     max_new_tokens: int = 64
-    top_p: float = 1.0
-    top_k: int = 0
-    """0 keeps the whole vocabulary."""
     stop_token_ids: tuple[int, ...] = ()
     """A rollout ends with the first of these, which is part of the rollout."""
 

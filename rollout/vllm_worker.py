@@ -26,17 +26,11 @@ from kernels.digest import weights_digest
 from kernels.linear import LinearPlan, PackedWeight
 from kernels.logprobs import LogitTransform
 from kernels.recurrent.depth import recurrence_of
-from rollout.draws import uniforms
+from rollout.extra_args import SCORING, temperatures_and_draws
 from rollout.row_depths import RowDepths
 from rollout.sampler import sample_tokens, score_tokens
 from rollout.weight_map import WeightMap
 
-DRAW_KEY = "zerokl_draw_key"
-"""The entry of `SamplingParams.extra_args` that carries `DrawKey.counter_words`."""
-FIRST_POSITION = "zerokl_first_position"
-"""The entry that carries the place of the first drawn token in its completion."""
-SCORING = "zerokl_scoring"
-"""The entry that carries (temperature, num_top) of a `Scoring`; a request without one is not scored."""
 SCORE_ID, CONFIDENCE_ID = -1, -2
 """Under these, which are no token's, a scored request finds its two values beside the drawn token's log-probability."""
 PROBE_ROWS = 64
@@ -130,10 +124,7 @@ class CanonicalSampler(nn.Module):
         requests = [self._runner[0].requests[name] for name in self._runner[0].input_batch.req_ids[: len(logits)]]
         if len(requests) < len(logits):  # a dummy run at start-up: rows without requests
             return SamplerOutput(logits.argmax(-1, keepdim=True).to(torch.int32), None)
-        temperatures = torch.tensor([r.sampling_params.temperature for r in requests], dtype=torch.float32)
-        keys = [r.sampling_params.extra_args[DRAW_KEY] for r in requests]
-        positions = [r.sampling_params.extra_args[FIRST_POSITION] + len(r.output_token_ids) for r in requests]
-        draws = torch.from_numpy(uniforms(keys, positions))
+        temperatures, draws = temperatures_and_draws(requests)
         logits = self.transform(logits)
         tokens, logprobs = sample_tokens(logits, temperatures, draws)
         ids, values = _with_scores(requests, logits, tokens, logprobs)

@@ -35,10 +35,7 @@ def _first_that_holds(shape: Shape, dtype: torch.dtype, row_counts: tuple[int, .
     for tiles in (chosen, chosen.one_block):
         if rows_are_independent(tiles, shape, dtype, row_counts, num_rows):
             return tiles
-    raise CertificationError(
-        f"the Triton product is not batch-invariant in {dtype} on this device for the shape {shape}; "
-        "set trainer.dtype to float32"
-    )
+    raise CertificationError(f"the Triton product is not batch-invariant in {dtype} on this device for {shape}")
 
 
 def rows_are_independent(

@@ -2,7 +2,7 @@
 
 import math
 
-from rl.types import CORRECT, RewardedGroup
+from rl.types import RewardedGroup
 from rollout.types import Rollout
 
 
@@ -18,7 +18,7 @@ def rewarding_the_unlikely(group: RewardedGroup, beta_rank: float, per_token: bo
     size = len(likelihoods)
     ranks = [sum(other > likelihood for other in likelihoods) for likelihood in likelihoods]
     return [
-        reward.value * (1 - beta_rank * (size - rank) / size) if reward.value >= CORRECT else reward.value
+        reward.value * (1 - beta_rank * (size - rank) / size) if reward.is_correct else reward.value
         for reward, rank in zip(group.rewards, ranks, strict=True)
     ]
 

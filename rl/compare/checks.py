@@ -13,11 +13,12 @@ from rl.compare.sampling import sample_config
 from rl.config import Config, load_config
 from rl.data.config import DataConfig, sources_of
 from rl.errors import ConfigError, UserError
-from rl.sample.config import check as check_sampling
+from rl.sample.config import INSTEAD, engine_problems, sampling_problems
 from rl.sample.methods import STEPWISE
 
 CHOOSES_AMONG = ("best_of_n", "vote", "deepconf_offline", "deepconf_online", *STEPWISE)
 """Methods that need more than one sample to do anything."""
+_INSTEAD = {key: f"{other} of every {'task' if key == 'max_new_tokens' else 'arm'}" for key, other in INSTEAD.items()}
 _CHOICES = {"dtype": ("auto", "bfloat16", "float32"), "tracker": ("wandb", "none")}
 
 
@@ -25,6 +26,7 @@ def check(config: CompareConfig) -> None:
     """Raise `ConfigError` listing everything that is wrong with `config`, a line each. No model is loaded."""
     problems = [
         *_choices(config),
+        *engine_problems(config, _INSTEAD),
         *_names(config),
         *_base(config),
         *_ks(config),
@@ -102,11 +104,8 @@ def _samplings(config: CompareConfig) -> Iterator[str]:
     found: dict[str, list[Job]] = {}
     for job in plan(config):
         own = replace(job, arm=replace(job.arm, model=""))  # whether its checkpoint is there has been looked at
-        try:
-            check_sampling(sample_config(config, own))
-        except ConfigError as error:
-            for problem in str(error).splitlines():
-                found.setdefault(problem, []).append(job)
+        for problem in sampling_problems(sample_config(config, own)):
+            found.setdefault(problem, []).append(job)
     for problem, jobs in found.items():
         yield f"{_of(jobs, config)}: {problem}"
 

@@ -10,7 +10,7 @@ from rl.compare.sampling import models_of
 from rl.errors import UserError
 from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, resolved_dtype, stop_token_ids
 from rl.recurrent.checkpoint import policy_folder
-from rl.recurrent.room import require_deep_room
+from rl.room import require_model_room
 from rl.sample.questions import read_questions
 from rl.sample.step_scorers import require_step_scorer
 
@@ -18,8 +18,8 @@ from rl.sample.step_scorers import require_step_scorer
 def require_inputs(config: CompareConfig) -> None:
     """Nothing; raises UserError naming every model and task that cannot be had.
 
-    A model must have a tokenizer with an end token, a process reward model must read the tokens of its arm's model; a
-    task must have as many questions as are asked, each with room for a completion.
+    A model must have a tokenizer with an end token and the base model's vocabulary; a process reward model must read
+    the tokens of its arm's model; a task must have as many questions as are asked, each with room for a completion.
     """
     problems: list[str] = []
     tokenizers: dict[str, Any] = {}
@@ -28,6 +28,8 @@ def require_inputs(config: CompareConfig) -> None:
             tokenizers[model] = _tokenizer(checkpoint(model) or config.model.path, config.seed)
     for arm in config.arms:
         if arm.model in tokenizers:
+            with _collected(problems):
+                _require_vocabulary(arm, tokenizers)
             with _collected(problems):
                 _require_depth(arm, config)
             with _collected(problems):
@@ -56,10 +58,17 @@ def _tokenizer(model: str, seed: int) -> Any:
     return tokenizer
 
 
+def _require_vocabulary(arm: ArmConfig, tokenizers: dict[str, Any]) -> None:
+    if "" in tokenizers and tokenizers[arm.model].get_vocab() != tokenizers[""].get_vocab():
+        raise UserError(
+            f"arm {arm.name}: {arm.model} has another vocabulary than the base model, which could not score its tokens"
+        )
+
+
 def _require_depth(arm: ArmConfig, config: CompareConfig) -> None:
     try:
         model_dir = policy_folder(models_of(config, arm)[0], config.seed)
-        require_deep_room(model_dir, config.rollout, resolved_dtype(config.dtype))
+        require_model_room(model_dir, config.rollout, resolved_dtype(config.dtype))
     except UserError as error:
         raise UserError(f"arm {arm.name}: {error}") from error
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from rl.compare.config import ArmConfig, CompareConfig, TaskConfig
 
+ARMS_DIR = "arms"
+"""Under a comparison's folder: everything that was sampled."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -26,7 +29,7 @@ class Job:
 
 def plan(config: CompareConfig) -> list[Job]:
     """All jobs of a comparison, arm by arm in the config's order."""
-    arms_dir = Path(config.run.dir) / "arms"
+    arms_dir = Path(config.run.dir) / ARMS_DIR
     return [
         Job(arm, task, arms_dir / folder_name(arm.name) / folder_name(task.name))
         for arm in config.arms

@@ -109,19 +109,19 @@ class ArmFigures:
 
     @cached_property
     def parse_rate(self) -> float:
-        """Share of candidates in which the grader could read an answer, right or wrong."""
-        return _share([c.answer is not None for q in self.samples.questions for c in q.candidates])
+        """Share of completed candidates in which the grader could read an answer, right or wrong."""
+        return _share([c.answer is not None for q in self.samples.questions for c in q.completed])
 
     @cached_property
     def truncation_rate(self) -> float:
-        """Share of candidates that the limit on tokens cut off."""
-        return _share([c.truncated for q in self.samples.questions for c in q.candidates])
+        """Share of completed candidates that the limit on tokens cut off."""
+        return _share([c.truncated for q in self.samples.questions for c in q.completed])
 
     @cached_property
     def distinct_answers(self) -> float:
-        """Different answers among the candidates of a question, the mean over questions."""
+        """Different answers among the completed candidates of a question, the mean over questions."""
         return statistics.fmean(
-            len({c.answer for c in question.candidates} - {None}) for question in self.samples.questions
+            len({c.answer for c in question.completed} - {None}) for question in self.samples.questions
         )
 
     @cached_property

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from rl.config import load_config
 from rl.errors import UserError
 from rl.ledger import read_ledger
-from rl.models import resolved_dtype
 from rl.resume import TRAIN, kind_of
 from rl.run_folder import RunFolder
 
@@ -45,15 +43,6 @@ def training_tokens(model: str) -> int | None:
         return 0
     run = training_run(model)
     return sum(int(record["num_tokens"]) for record in read_ledger(run.ledger_path)) if run else None
-
-
-def final_weights(model: str, dtype: str) -> str | None:
-    """Digest of the weights that the run behind `model` ended with; None where no ledger tells it of this dtype."""
-    run = training_run(model) if model else None
-    if run is None or resolved_dtype(load_config(run.config_path).trainer.dtype) != resolved_dtype(dtype):
-        return None
-    records = read_ledger(run.ledger_path)
-    return str(records[-1]["weights"]) if records else None
 
 
 def _is_missing_path(model: str) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 from rl.compare.checks import check
 from rl.compare.comparison import Comparison, TaskComparison
 from rl.compare.config import CompareConfig, render_compare_config
-from rl.compare.jobs import Job, by_policy, plan
+from rl.compare.jobs import ARMS_DIR, Job, by_policy, plan
 from rl.compare.measures import Arm, ArmFigures
-from rl.compare.models import final_weights, training_tokens
+from rl.compare.models import training_tokens
 from rl.compare.report import write_report
 from rl.compare.results import read_samples, require_same_questions
 from rl.compare.sampling import EngineSampler, Sampler
@@ -22,6 +22,7 @@ from rl.compare.track import track
 from rl.compare.verdict import judge
 from rl.durable import write_atomically
 from rl.errors import UserError
+from rl.folder_lock import locked
 from rl.progress import duration
 from rl.run_folder import RunFolder
 from rl.sample.folder import SampleFolder
@@ -34,15 +35,10 @@ def compare(config: CompareConfig, make_sampler: Callable[[CompareConfig], Sampl
     """
     check(config)
     folder = RunFolder(Path(config.run.dir))
-    jobs, sampler = plan(config), make_sampler(config)
-    pending = not_done(config, jobs, sampler)
-    write_atomically(folder.config_path, render_compare_config(config))
-    if pending:
-        with sampler:
-            sample_all(pending, sampler)
-    comparison = compare_samples(config, jobs)
-    write_report(comparison, folder.report_dir)
-    track(comparison, config, folder)
+    with locked(folder.path):
+        comparison = _compared(config, folder, make_sampler(config))
+        write_report(comparison, folder.report_dir)
+        track(comparison, config, folder)
     for task in comparison.tasks:
         print(judge(task).sentence)
         for saving in savings(task):
@@ -50,7 +46,20 @@ def compare(config: CompareConfig, make_sampler: Callable[[CompareConfig], Sampl
     print(f"report: {folder.report_dir / 'index.html'}", flush=True)
 
 
-def not_done(config: CompareConfig, jobs: Sequence[Job], sampler: Sampler) -> list[Job]:
+def _compared(config: CompareConfig, folder: RunFolder, sampler: Sampler) -> Comparison:
+    """All arms on all tasks, with what had not been sampled sampled."""
+    _require_own(folder)
+    sampler.require_inputs()
+    jobs = plan(config)
+    pending = not_done(jobs, sampler)
+    write_atomically(folder.config_path, render_compare_config(config))
+    if pending:
+        with sampler:
+            sample_all(pending, sampler)
+    return compare_samples(config, jobs)
+
+
+def not_done(jobs: Sequence[Job], sampler: Sampler) -> list[Job]:
     """The jobs that have to be done, or gone on with.
 
     Raises UserError for a folder that holds what another config, or another policy of the same name, sampled.
@@ -59,9 +68,7 @@ def not_done(config: CompareConfig, jobs: Sequence[Job], sampler: Sampler) -> li
     for job in jobs:
         folder = SampleFolder(job.folder)
         folder.open(sampler.settings(job))
-        if folder.is_complete:
-            _require_current_policy(job, config.dtype)
-        else:
+        if not folder.is_complete:
             pending.append(job)
     return pending
 
@@ -105,14 +112,10 @@ def _figures(arms: dict[str, Arm], jobs: Sequence[Job], ks: Sequence[int]) -> li
     return [ArmFigures(arms[name], found, tuple(sorted(ks))) for name, found in samples.items()]
 
 
-def _require_current_policy(job: Job, dtype: str) -> None:
-    """Raises UserError where the run behind the arm has ended with other weights since."""
-    weights = final_weights(job.arm.model, dtype)
-    if weights and read_samples(job.folder).policy != weights:
-        raise UserError(
-            f"{job.folder} holds samples of other weights than those that {job.arm.model} ended with; "
-            f"remove {job.folder.parent}, or give another folder with run.dir=…"
-        )
+def _require_own(folder: RunFolder) -> None:
+    """Raises UserError where something else than a comparison lies in the folder."""
+    if folder.config_path.is_file() and not (folder.path / ARMS_DIR).is_dir():
+        raise UserError(f"{folder.path} holds something else than a comparison; give another folder with run.dir=…")
 
 
 def _say(line: str) -> None:

@@ -11,8 +11,8 @@ from rl.compare.models import checkpoint
 from rl.config import ModelConfig, RunConfig
 from rl.errors import bad_input
 from rl.evaluation.progress import EvalProgress
-from rl.sample.config import SampleConfig, render_sample_config
-from rl.sample.folder import SampleFolder
+from rl.sample.config import SampleConfig
+from rl.sample.folder import SampleFolder, Settings
 
 
 class Sampler(Protocol):
@@ -22,8 +22,12 @@ class Sampler(Protocol):
 
     def __exit__(self, *exception: object) -> None: ...
 
-    def settings(self, job: Job) -> str:
-        """The config of the job's sampling, as it is written to its folder."""
+    def require_inputs(self) -> None:
+        """Nothing; raises UserError for models, PRMs or questions that cannot be had."""
+        ...
+
+    def settings(self, job: Job) -> Settings:
+        """What decides what the job samples, as it is written to its folder."""
         ...
 
     def open(self, arm: ArmConfig) -> AbstractContextManager[Callable[[Job], object]]:
@@ -39,13 +43,11 @@ class EngineSampler:
 
     def __enter__(self) -> "EngineSampler":
         from rl.cluster import ray_cluster  # here, for it brings Ray
-        from rl.compare.inputs import require_inputs
 
         with ExitStack() as stack:
             with bad_input():
                 self._rubric = stack.enter_context(Rubric(self._config.reward))
             self._rubric.warm_up()
-            require_inputs(self._config)
             stack.enter_context(ray_cluster())
             self._stack = stack.pop_all()
         return self
@@ -53,9 +55,17 @@ class EngineSampler:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def settings(self, job: Job) -> str:
-        """The config of the job's sampling, as it is written to its folder."""
-        return render_sample_config(sample_config(self._config, job))
+    def require_inputs(self) -> None:
+        """Nothing; raises UserError for models, PRMs or questions that cannot be had."""
+        from rl.compare.inputs import require_inputs
+
+        require_inputs(self._config)
+
+    def settings(self, job: Job) -> Settings:
+        """What decides what the job samples, as it is written to its folder."""
+        from rl.sample.origin import settings_of  # here, for it brings torch
+
+        return settings_of(sample_config(self._config, job))
 
     @contextmanager
     def open(self, arm: ArmConfig) -> Iterator[Callable[[Job], object]]:

@@ -1,7 +1,10 @@
 """Did RL teach anything that sampling would not have given? One sentence a task.
 
-(a) At equal tokens: the best sampling-only arm, against the best of the RL arms that draw no more tokens for an answer.
+(a) At no more tokens: the best sampling-only arm, against the best RL arm that draws no more tokens for an answer.
 (b) Single-shot: the best plain completion of the base model (greedy, or the best of its temperatures), against RL's.
+
+In both, an RL arm that thinks deeper than its rival, a recurrent-depth model at more operations, is left out: what
+depth gave would be put down to RL.
 
 "Best" is by accuracy on the very questions of the comparison, and a tie goes to the cheaper. Choosing after the fact
 flatters the side with more to choose from: with more sampling-only arms than RL arms the gain of RL is understated.
@@ -22,7 +25,7 @@ class Verdict:
 
     task: TaskComparison
     equal_tokens: Contrast | None
-    """None where no RL arm is as cheap as the best sampling-only arm, or where nothing was trained."""
+    """None where every RL arm is dearer than the best sampling-only arm, or where nothing was trained."""
     single_shot: Contrast | None
     """None where one side has no single-shot arm."""
 
@@ -50,7 +53,7 @@ class Verdict:
         if not in_earnest(self.task.trained):
             return [f"no RL arm; the best sampling-only arm is {_name(best(in_earnest(self.task.sampling_only)))}"]
         if self.equal_tokens and self.single_shot and _is_same(self.equal_tokens, self.single_shot):
-            return [f"at equal tokens and single-shot alike {_gain(self.equal_tokens, 'the best sampling-only arm')}"]
+            return [f"at no more tokens and single-shot alike {_gain(self.equal_tokens, 'the best sampling-only arm')}"]
         return [_equal_tokens_clause(self), _single_shot_clause(self)]
 
 
@@ -58,13 +61,9 @@ def judge(task: TaskComparison) -> Verdict:
     """The verdict on one task."""
     trained, sampling_only = in_earnest(task.trained), in_earnest(task.sampling_only)
     rival = best(sampling_only)
-    affordable = [figures for figures in trained if figures.tokens_per_answer <= rival.tokens_per_answer]
-    plain = [[f for f in side if f.arm.is_single_shot] for side in (trained, sampling_only)]
-    return Verdict(
-        task,
-        equal_tokens=_contrast(task, affordable, [rival]),
-        single_shot=_contrast(task, *plain),
-    )
+    affordable = [arm for arm in trained if arm.tokens_per_answer <= rival.tokens_per_answer]
+    plain, plain_rivals = ([arm for arm in side if arm.arm.is_single_shot] for side in (trained, sampling_only))
+    return Verdict(task, _contrast(task, affordable, [rival]), _contrast(task, plain, plain_rivals))
 
 
 def in_earnest(figures: Sequence[ArmFigures]) -> list[ArmFigures]:
@@ -94,7 +93,17 @@ def points(share: float) -> str:
 
 
 def _contrast(task: TaskComparison, trained: Sequence[ArmFigures], rivals: Sequence[ArmFigures]) -> Contrast | None:
-    return task.contrasts([(best(trained), best(rivals))])[0] if trained and rivals else None
+    """The best of the rivals against the best of those that take no more operations; None where a side is empty."""
+    if not rivals:
+        return None
+    rival = best(rivals)
+    no_dearer = [arm for arm in trained if _operations(arm) <= _operations(rival)]
+    return task.contrasts([(best(no_dearer), rival)])[0] if no_dearer else None
+
+
+def _operations(figures: ArmFigures) -> float:
+    """For one token; 0 where nobody knows, for then all are of one model."""
+    return figures.samples.flops_per_token or 0.0
 
 
 def _is_same(one: Contrast, other: Contrast) -> bool:
@@ -103,12 +112,15 @@ def _is_same(one: Contrast, other: Contrast) -> bool:
 
 def _equal_tokens_clause(verdict: Verdict) -> str:
     if verdict.equal_tokens:
-        return f"at equal tokens {_gain(verdict.equal_tokens, 'the best sampling-only arm')}"
+        own, rivals = (arm.tokens_per_answer for arm in (verdict.equal_tokens.first, verdict.equal_tokens.second))
+        return (
+            f"at no more tokens ({own:,.1f} against {rivals:,.1f} for an answer) "
+            f"{_gain(verdict.equal_tokens, 'the best sampling-only arm')}"
+        )
     rival = best(in_earnest(verdict.task.sampling_only))
-    cheapest = min(arm.tokens_per_answer for arm in in_earnest(verdict.task.trained))
     return (
-        f"at equal tokens there is no RL arm to compare, for the best sampling-only arm ({_name(rival)}) draws "
-        f"{rival.tokens_per_answer:,.1f} tokens for an answer and every RL arm {cheapest:,.1f} or more"
+        f"at no more tokens there is no RL arm to compare, for each draws more than the {rival.tokens_per_answer:,.1f} "
+        f"for an answer of the best sampling-only arm ({_name(rival)}), or thinks deeper"
     )
 
 

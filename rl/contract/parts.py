@@ -27,12 +27,13 @@ from typing import Any, cast
 
 from kernels.contract import OP_VERSIONS, Contract, vllm_distribution
 from reward.functions import import_path
+from reward.process import verifiers_of
 from reward.rubric import RewardFunctionConfig
 from rl.algorithms import Algorithm
 from rl.checkpoint import file_digest
 from rl.config import Config, OptimizerConfig
 from rl.contract.sources import code_of, own_sources
-from rl.data import SourceConfig, sources_of
+from rl.data import DataConfig, SourceConfig, sources_of
 from rl.inputs import Inputs
 from rollout.types import PolicyVersion
 
@@ -40,11 +41,13 @@ SOURCES = (
     "kernels",
     "rollout.draws",
     "rollout.engine",
+    "rollout.extra_args",
     "rollout.row_depths",
     "rollout.sampler",
     "rollout.vllm_worker",
     "rollout.weight_map",
     "reward.rubric",
+    "reward.types",
     "rl.adamw",
     "rl.algorithms",
     "rl.batching",
@@ -81,11 +84,11 @@ def declared_parts(config: Config, inputs: Inputs, algorithm: Algorithm) -> dict
     """The parts that are known before anything starts."""
     parts = {
         "ops": {"versions": OP_VERSIONS, "sources": own_sources(SOURCES)},
-        "versions": _versions(config),
+        "versions": package_versions(config.data),
         "seed": config.seed,
         "data": _data(config, inputs),
         "sampling": _sampling(config, inputs),
-        "reward": {"functions": [_reward(function) for function in config.reward.functions]} | _process(config),
+        "reward": _rewards(config) | _process(config),
         "algorithm": {"name": config.algorithm.name, "params": dataclasses.asdict(cast(Any, algorithm))},
         "gradient": _picked(config.trainer, "num_shards", "micro_batch_tokens", "updates_per_batch"),
         "optimizer": optimizer_parts(config.optimizer, config.steps),
@@ -118,8 +121,9 @@ def version_parts(packages: Sequence[str]) -> dict[str, str]:
     return {"python": python, **{name: importlib.metadata.version(name) for name in packages}}
 
 
-def _versions(config: Config) -> dict[str, str]:
-    asks_gym = any(source.kind == "task" for source in sources_of(config.data).values())
+def package_versions(data: DataConfig) -> dict[str, str]:
+    """The versions of Python and of all packages that decide a rollout of `data` and its reward."""
+    asks_gym = any(source.kind == "task" for source in sources_of(data).values())
     return version_parts([*PACKAGES, vllm_distribution(), *(["reasoning-gym"] if asks_gym else [])])
 
 
@@ -152,9 +156,18 @@ def _sampling(config: Config, inputs: Inputs) -> dict[str, Any]:
     return settings | dataclasses.asdict(inputs.sampling)
 
 
-def _reward(function: RewardFunctionConfig) -> dict[str, Any]:
+def reward_parts(function: RewardFunctionConfig) -> dict[str, Any]:
+    """An entry of `reward.functions`, with the function that it names and the code behind that."""
     module, name = import_path(function.name)
     return dataclasses.asdict(function) | {"function": f"{module}:{name}"} | dataclasses.asdict(code_of(module))
+
+
+def _rewards(config: Config) -> dict[str, Any]:
+    reward = config.reward
+    return {
+        "functions": [reward_parts(function) for function in reward.functions],
+        "verifiers": verifiers_of(reward.process, reward.weights),
+    }
 
 
 def _process(config: Config) -> dict[str, Any]:

@@ -93,6 +93,11 @@ class _Mixture:
             )
         return [self._prompt(position) for position in range(cursor, cursor + size)]
 
+    def key(self, cursor: int) -> str:
+        """That of the question which prompt `cursor` asks."""
+        place, at = self._shares.locate(cursor)
+        return self._supplies[place].at(at)[1].key
+
     @functools.cached_property
     def longest(self) -> Longest | None:
         """The longest prompt of the sources that have an end; the first call tokenizes all of theirs."""

@@ -30,6 +30,10 @@ class Limited:
             self._require_room(Longest(len(prompt.token_ids), f"prompt {prompt.id}"))
         return prompts
 
+    def key(self, cursor: int) -> str:
+        """That of the question which prompt `cursor` asks."""
+        return self._data.key(cursor)
+
     def _require_room(self, prompt: Longest) -> None:
         if prompt.num_tokens > self._room:
             raise UserError(

@@ -37,9 +37,9 @@ def question_of(row: Row, source: SourceConfig, key: str) -> Question:
     for name in _RESERVED:
         if name in columns:
             raise UserError(f"{row.where}: column {name!r} has a name that reward functions need; rename it")
-    answer = _answer(row, source, key)
-    if answer is not None:
-        columns["answer"] = answer
+    columns["answer"] = _answer(row, source, key)
+    if columns["answer"] is None:  # which a data set with a fixed schema says of a row that has none
+        del columns["answer"]
     return Question(row.index, row.where, _messages(row, column), columns)
 
 
@@ -76,7 +76,7 @@ def _message(item: Any, where: str) -> Message:
 
 
 def _answer(row: Row, source: SourceConfig, key: str) -> Any:
-    """What reward functions are given as `answer`; None where the row has none. Numbers become text."""
+    """What reward functions are given as `answer`; None where the row has none. Numbers and booleans become text."""
     value = row.values.get(source.answer)
     if value is None:
         if source.answer != SourceConfig().answer or source.answer_after:
@@ -85,7 +85,7 @@ def _answer(row: Row, source: SourceConfig, key: str) -> Any:
                 f"there are {', '.join(row.values)}; set {key}.answer"
             )
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float):
         value = json.dumps(value)
     return _after(value, source.answer_after, row, key) if source.answer_after else value
 

@@ -97,6 +97,9 @@ class Dataset(Protocol):
     def batch(self, cursor: int, size: int) -> list[Prompt]:
         """Prompts `cursor` to `cursor + size` of this split: the same for the same seed, whatever was asked before."""
 
+    def key(self, cursor: int) -> str:
+        """That of the question which prompt `cursor` asks."""
+
     @property
     def longest(self) -> Longest | None:
         """The longest prompt of those sources that have an end; None where none has one."""

@@ -45,7 +45,7 @@ def check_named(config: Config) -> Iterator[Finding]:
 
 
 def inputs_finding(config: Config, model: str) -> Finding:
-    """A finding on the prompts of a run on `model` (as in `model.path`), read as the run reads them."""
+    """A finding on what a run on `model` (as in `model.path`) reads: its prompts, and their room in an engine."""
     from rl.data import source_names
     from rl.inputs import read_inputs
 
@@ -53,7 +53,7 @@ def inputs_finding(config: Config, model: str) -> Finding:
         own = config.model if config.model.path == model else ModelConfig(model)
         prompts = read_inputs(dataclasses.replace(config, model=own)).held_out
     except (ValueError, OSError) as error:
-        return refused("data", str(error), "edit data in the config")
+        return refused("inputs", str(error), "edit the config")
     longest = max((len(prompt.token_ids) for prompt in prompts), default=0)
     asked = ", ".join(source_names(config.data))
     return Finding("data", f"{asked}; {len(prompts)} questions held out, of at most {longest} tokens")

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from reward.rubric import Rubric
 from rl.run_folder import RunFolder
 from rl.summary import Accuracy
-from rl.types import CORRECT
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
 
 
 def evaluate(pool: RolloutPool, rubric: Rubric, prompts: Sequence[Prompt], params: SamplingParams) -> Accuracy:
-    """How many prompts the current policy solves (a reward of 1 or more) with one completion each."""
+    """How many prompts the current policy solves with one completion each."""
     groups = pool.generate(prompts, params, group_size=1)
     rewards = rubric.score(groups)
-    return Accuracy(sum(group[0].value >= CORRECT for group in rewards), len(prompts))
+    return Accuracy(sum(group[0].is_correct for group in rewards), len(prompts))
 
 
 def accuracy_metrics(accuracy: Accuracy) -> dict[str, float]:

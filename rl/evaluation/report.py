@@ -9,7 +9,6 @@ from typing import Any
 from reward.types import Reward
 from rl.evaluation.passk import Estimate, estimate_pass_at_k
 from rl.evaluation.settings import EvalSettings
-from rl.types import CORRECT
 from rollout.types import RolloutGroup
 
 
@@ -19,7 +18,7 @@ class QuestionResult:
 
     prompt_id: str
     num_correct: int
-    """Samples with a reward of 1 or more."""
+    """Samples whose answer is right: `Reward.is_correct`."""
     num_truncated: int
     """Samples that were cut off by the limit on tokens."""
     num_tokens: int
@@ -86,7 +85,7 @@ def question_result(group: RolloutGroup, rewards: tuple[Reward, ...]) -> Questio
     """What is kept of a question's samples and their rewards."""
     return QuestionResult(
         prompt_id=group.prompt.id,
-        num_correct=sum(reward.value >= CORRECT for reward in rewards),
+        num_correct=sum(reward.is_correct for reward in rewards),
         num_truncated=sum(rollout.truncated for rollout in group.rollouts),
         num_tokens=sum(len(rollout.token_ids) for rollout in group.rollouts),
         rewards=tuple(reward.value for reward in rewards),

@@ -24,14 +24,15 @@ from rl.evaluation.settings import EvalSettings
 from rl.models import load_tokenizer, stop_token_ids
 from rl.policy_pool import policy_pool
 from rl.recurrent.checkpoint import policy_folder
-from rl.recurrent.room import require_deep_room
+from rl.room import require_model_room
 from rollout.pool import RolloutPool
 from rollout.types import Prompt, SamplingParams
 
 MIN_CHUNKS = 4
 FLAGS = (
     "on the command line data.task is --task, data.params is --param, data.sources.0.jsonl is --jsonl and "
-    "data.num_held_out is --num-prompts; other keys need a --config"
+    "data.num_held_out is --num-prompts; rollout.max_model_len is what the longest question and --max-new-tokens take; "
+    "other keys need a --config"
 )
 
 
@@ -101,7 +102,8 @@ def prepare(settings: EvalSettings) -> Prepared:
     )
     needed = _needed_tokens(settings, model_dir, prompts)
     settings = replace(settings, rollout=replace(settings.rollout, max_model_len=needed))
-    model_config = require_deep_room(model_dir, settings.rollout, settings.dtype)
+    with _flags_named(settings):
+        model_config = require_model_room(model_dir, settings.rollout, settings.dtype)
     settings = replace(settings, recurrence=recurrence_of(model_config))
     return Prepared(settings, model_dir, prompts, sampling)
 

@@ -8,11 +8,13 @@ from rl.checkpoint import reached_step
 from rl.contract.free_keys import require_free
 from rl.durable import write_atomically
 from rl.errors import bad_input
+from rl.folder_lock import locked
 from rl.interrupt import Stop, stoppable
 from rl.models import resolved_dtype
-from rl.pretrain.config import PretrainConfig, load_pretrain_config, render_pretrain_config
+from rl.pretrain.config import KIND, PretrainConfig, load_pretrain_config, render_pretrain_config
 from rl.pretrain.inputs import job_of, read_inputs
 from rl.pretrain.report import points_of, render_accuracy, write_report
+from rl.resume import require_no_other
 from rl.run_folder import RunFolder
 from rl.summary import render_stopped
 from rl.supervised.free_keys import SUPERVISED_FREE_KEYS
@@ -25,6 +27,7 @@ def begin(config: PretrainConfig) -> RunFolder:
     """The folder of a new run, with its resolved config. Raises UserError where another run has begun."""
     config.trainer.dtype = resolved_dtype(config.trainer.dtype)
     folder = RunFolder(Path(config.run.dir))
+    require_no_other(folder.path, KIND)
     folder.create()
     write_atomically(folder.config_path, render_pretrain_config(config))
     return folder
@@ -32,9 +35,10 @@ def begin(config: PretrainConfig) -> RunFolder:
 
 def start(config: PretrainConfig) -> None:
     """Nothing; a new run has ended, or was stopped, and said so on stdout."""
-    folder = begin(config)
-    print(render_pretrain_config(config), file=sys.stderr)
-    _run(config, folder)
+    with locked(Path(config.run.dir)):
+        folder = begin(config)
+        print(render_pretrain_config(config), file=sys.stderr)
+        _run(config, folder)
 
 
 def resume(run_dir: Path, overrides: Sequence[str] = (), allow_contract_change: bool = False) -> None:

@@ -13,11 +13,13 @@ from rl.prm.known.task import MAX_QUESTIONS, is_known
 from rl.supervised.checks import supervised_problems
 
 if TYPE_CHECKING:
-    from rl.prm.config import TrainPRMConfig
+    from rl.prm.config import CollectConfig, TrainPRMConfig
 
 TUNINGS = ("lora", "full")
 PARTS = ("train", "calibration", "test")
 """What questions are for, in the order of `collect.shares`."""
+MIN_ROLLOUTS = 2
+"""Of a prefix: the binomial scatter of their share is estimated from them."""
 MAIN = "main"
 """The name of the fit that `prm` asks for, beside the variants."""
 
@@ -42,7 +44,6 @@ def _ranges(config: TrainPRMConfig) -> Iterator[str]:
     at_least_one = {
         "collect.num_questions": collect.num_questions,
         "collect.num_trajectories": collect.num_trajectories,
-        "collect.num_rollouts": collect.num_rollouts,
         "prm.lora_rank": prm.lora_rank,
         "prm.lora_alpha": prm.lora_alpha,
         "epochs": config.epochs,
@@ -54,8 +55,7 @@ def _ranges(config: TrainPRMConfig) -> Iterator[str]:
     yield from (f"{key} must be at least 1, got {value}" for key, value in at_least_one.items() if value < 1)
     if not config.rollout.temperature > 0:
         yield f"rollout.temperature must be above 0, got {config.rollout.temperature}: rollouts would all be the same"
-    if collect.num_test_rollouts < 0:
-        yield f"collect.num_test_rollouts must be 0 or more, got {collect.num_test_rollouts}"
+    yield from _rollouts(collect)
     if not math.isfinite(collect.success_at):
         yield f"collect.success_at must be a finite number, got {collect.success_at}"
     if prm.tuning not in TUNINGS:
@@ -68,6 +68,18 @@ def _ranges(config: TrainPRMConfig) -> Iterator[str]:
         yield "reward.process is for `zerokl train`; success here is what reward.functions say it is: take it out"
     if not config.reward.functions:
         yield "reward.functions must name at least one reward function, got none"
+
+
+def _rollouts(collect: CollectConfig) -> Iterator[str]:
+    asked = {"num_rollouts": collect.num_rollouts}
+    if collect.num_test_rollouts != 0:
+        asked["num_test_rollouts"] = collect.num_test_rollouts
+    for name, value in asked.items():
+        if value < MIN_ROLLOUTS:
+            yield (
+                f"collect.{name} must be at least {MIN_ROLLOUTS}, got {value}; from fewer it cannot be told how far "
+                "the share of successes scatters"
+            )
 
 
 def _shares(config: TrainPRMConfig) -> Iterator[str]:

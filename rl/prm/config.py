@@ -23,9 +23,10 @@ class CollectConfig:
     num_trajectories: int = 8
     """Solutions of a question; they are cut into prefixes."""
     num_rollouts: int = 8
-    """Continuations of a prefix; their share of successes is the target."""
+    """Continuations of a prefix, at least 2; their share of successes is the target."""
     num_test_rollouts: int = 0
-    """The same for questions to test on; 0 is `num_rollouts`. Fewer will do where the true probabilities are known."""
+    """The same for questions to test on, 0 or at least 2; 0 is `num_rollouts`. Fewer will do where the true
+    probabilities are known."""
     success_at: float = 1.0
     """A finished solution is a success where its reward is this or more."""
     shares: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from reward.prm.steps import require_steps
 from reward.rubric import Rubric
+from rl.checkpoint import file_digest
 from rl.clock import Clock
+from rl.contract.parts import model_parts, numbered, package_versions, reward_parts
 from rl.errors import bad_input
 from rl.evaluation.progress import EvalProgress
 from rl.policy_pool import policy_pool
@@ -17,6 +18,8 @@ from rl.prm.collect import Collector
 from rl.prm.config import TrainPRMConfig
 from rl.prm.folder import DataFolder, QuestionData
 from rl.prm.inputs import Inputs
+from rl.sample.origin import digest_questions
+from rollout.deadlines import WEIGHT_SUFFIXES
 from rollout.types import Prompt
 
 MIN_CHUNKS = 20
@@ -31,13 +34,12 @@ def data_folder(config: TrainPRMConfig) -> DataFolder:
     return DataFolder(Path(config.run.dir) / "data")
 
 
-def draw_data(config: TrainPRMConfig, inputs: Inputs) -> list[QuestionData]:
-    """All questions with what was drawn for them; `data/` is complete then. Ray must be up.
+def draw_data(config: TrainPRMConfig, inputs: Inputs, num_done: int) -> list[QuestionData]:
+    """All questions with what was drawn for them; `data/`, where `num_done` lie, is complete then. Ray must be up.
 
-    Raises UserError where `data/` holds what another config drew, and where no solution has a step.
+    Raises UserError where no solution has a step.
     """
     folder = data_folder(config)
-    num_done = folder.open(deciding(config, inputs))
     folder.write_parts(inputs.parts)
     if num_done < len(inputs.prompts):
         title = f"{folder.path}: {config.collect.num_rollouts} rollouts of every prefix"
@@ -47,22 +49,33 @@ def draw_data(config: TrainPRMConfig, inputs: Inputs) -> list[QuestionData]:
     return folder.questions()
 
 
-def deciding(config: TrainPRMConfig, inputs: Inputs) -> str:
-    """What decides the draws and how they are judged, as YAML: not how work is shared out, nor what is fitted."""
-    return yaml.safe_dump(
+def deciding(config: TrainPRMConfig, inputs: Inputs) -> dict[str, Any]:
+    """What decides the draws and how they are judged, in plain parts: not how work is shared out, nor what is fitted.
+
+    Paths stand there for people; policy, questions and reward functions are known by what they are.
+    """
+    return numbered(
         {
+            "versions": package_versions(config.data),
             "seed": config.seed,
             "policy": config.model.path,
+            "policy_files": _policy_files(inputs.policy_dir),
             **({} if config.model.recurrence is None else {"recurrence": config.model.recurrence}),
             "dtype": inputs.backbone.dtype,
             "data": asdict(config.data),
-            "reward": [asdict(function) for function in config.reward.functions],
+            "questions": digest_questions(list(inputs.prompts)),
+            "reward": [reward_parts(function) for function in config.reward.functions],
             "rollout": {name: getattr(config.rollout, name) for name in DECIDING_OF_ROLLOUT},
             "collect": {name: getattr(config.collect, name) for name in DECIDING_OF_COLLECT},
             "separator": config.prm.separator,
-        },
-        sort_keys=False,
+        }
     )
+
+
+def _policy_files(model_dir: Path) -> dict[str, str]:
+    """sha256 hex by name of the checkpoint's files, weights included."""
+    weights = [path for path in sorted(model_dir.iterdir()) if path.suffix in WEIGHT_SUFFIXES]
+    return model_parts(model_dir) | {path.name: file_digest(path) for path in weights}
 
 
 def _draw(

@@ -147,7 +147,7 @@ def _first_step(places: Places, medians: np.ndarray) -> FirstStep:
     first = np.flatnonzero(places.ends == 0)
     outcomes = places.outcomes.take(first)
     shares, trials = outcomes.shares, outcomes.trials
-    noise = shares * (1 - shares) / np.maximum(trials - 1, 1)
+    noise = shares * (1 - shares) / (trials - 1)
     errors = (medians[first] - shares) ** 2
     by_question = means_by_question(errors - noise, outcomes.questions)[:, 0]
     spread = float(by_question.std(ddof=1)) if len(by_question) > 1 else 0.0

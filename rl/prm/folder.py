@@ -7,13 +7,19 @@ data/parts.json       which questions train, calibrate and test
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from rl.contract.recorded import ALLOW_CHANGE, ContractChanged, RunContract
 from rl.durable import append_line, committed_lines, cut_uncommitted, naming, write_atomically
 from rl.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,22 +104,23 @@ class DataFolder:
         self.effort_path = path / "effort.jsonl"
         self.parts_path = path / "parts.json"
 
-    def open(self, deciding: str) -> int:
-        """How many questions are done. Raises UserError where a config that draws otherwise was at work here.
+    def open(self, deciding: Mapping[str, Any], allow_change: bool = False) -> int:
+        """How many questions are done.
 
-        deciding: what decides the draws, as text.
+        deciding: what decides the draws, in plain parts. Raises ContractChanged where others decided those that are
+        done, unless `allow_change`.
         """
         with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        if not self.config_path.is_file():
-            write_atomically(self.config_path, deciding)
-        elif self.config_path.read_text() != deciding:
-            raise UserError(
-                f"{self.path} holds rollouts of another config ({self.config_path}); give another folder with run.dir=…"
-            )
         cut_uncommitted(self.questions_path)
         cut_uncommitted(self.effort_path)
-        return len(committed_lines(self.questions_path))
+        num_done = len(committed_lines(self.questions_path))
+        if num_done:
+            self._require_same(deciding, allow_change)
+        else:
+            self.effort_path.unlink(missing_ok=True)
+            write_atomically(self.config_path, yaml.safe_dump(dict(deciding), sort_keys=False))
+        return num_done
 
     def append(self, question: QuestionData) -> None:
         """Nothing; the question is on the disk when this returns."""
@@ -134,6 +141,17 @@ class DataFolder:
     def write_parts(self, parts: Mapping[str, tuple[str, ...]]) -> None:
         """Nothing; notes which questions train, calibrate and test."""
         write_atomically(self.parts_path, json.dumps(dict(parts), indent=1) + "\n")
+
+    def _require_same(self, deciding: Mapping[str, Any], allow_change: bool) -> None:
+        recorded = yaml.safe_load(self.config_path.read_text("utf-8")) if self.config_path.is_file() else {}
+        changes = "; ".join(RunContract(recorded).changes(RunContract(deciding)))
+        if changes and not allow_change:
+            raise ContractChanged(
+                f"{self.path} holds rollouts that were drawn otherwise: {changes}; put back what was changed, give "
+                f"another folder with run.dir=…, or go on all the same with `zerokl resume` and {ALLOW_CHANGE}"
+            )
+        if changes:
+            logger.warning("%s holds rollouts that were drawn otherwise: %s", self.path, changes)
 
     def _parsed(self, number: int, line: str) -> QuestionData:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from reward.prm.outcomes import split_questions
 from reward.prm.steps import StepCutter, StepRule
+from reward.rubric import Rubric
 from rl.errors import UserError
 from rl.models import MODEL_CACHE, load_tokenizer, resolve_model, resolved_dtype, stop_token_ids
 from rl.prm.checks import PARTS
@@ -39,6 +40,7 @@ class Inputs:
 
 def read_inputs(config: TrainPRMConfig) -> Inputs:
     """The inputs that `config` names. Raises ValueError saying what is wrong with them."""
+    Rubric(config.reward).close()  # raises where a reward function cannot be had
     policy_dir = policy_folder(config.model, config.seed)
     own = config.prm.backbone
     backbone_dir = resolve_model(own, MODEL_CACHE, seed=config.seed).resolve() if own else policy_dir

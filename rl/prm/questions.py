@@ -15,18 +15,23 @@ _MAX_DRAWS = 50
 def read_questions(config: TrainPRMConfig, tokenizer: Any) -> list[Prompt]:
     """`collect.num_questions` prompts, no two alike: a question that came twice could train and test.
 
+    Alike are those that ask the same but for white space, and those that read the same to the model.
     Raises UserError where there are fewer, or where one leaves no room for a completion.
     """
     if is_known(config.model.path):
         return known_prompts(tokenizer, config.collect.num_questions)
     rollout, wanted = config.rollout, config.collect.num_questions
     data = Limited(load_data(config.data, tokenizer, config.seed).train, rollout.max_model_len, rollout.max_new_tokens)
-    found: dict[tuple[int, ...], Prompt] = {}
+    found: list[Prompt] = []
+    seen: set[object] = set()
     for start in range(0, wanted * _MAX_DRAWS, wanted):
-        for prompt in data.batch(start, wanted):
-            found.setdefault(prompt.token_ids, prompt)
+        for cursor, prompt in enumerate(data.batch(start, wanted), start):
+            alike = {data.key(cursor), prompt.token_ids}
+            if seen.isdisjoint(alike):
+                found.append(prompt)
+            seen |= alike
         if len(found) >= wanted:
-            return list(found.values())[:wanted]
+            return found[:wanted]
     raise UserError(
         f"the data has {len(found)} different questions to learn from, collect.num_questions asks for {wanted}; lower "
         "it, or widen the data"

@@ -12,13 +12,14 @@ from typing import Any
 
 from rl.cluster import ray_cluster
 from rl.contract.free_keys import FREE_KEYS, KEPT_KEYS, require_free
-from rl.durable import naming, write_atomically
+from rl.durable import committed_lines, naming, write_atomically
 from rl.errors import UserError, bad_input
+from rl.folder_lock import locked
 from rl.interrupt import Stop, stoppable
 from rl.models import resolved_dtype
 from rl.prm.checks import PARTS
-from rl.prm.config import TrainPRMConfig, load_prm_config, render_prm_config
-from rl.prm.draw import draw_data
+from rl.prm.config import KIND, TrainPRMConfig, load_prm_config, render_prm_config
+from rl.prm.draw import data_folder, deciding, draw_data
 from rl.prm.examples import Counting, ReadSolution, read_solutions
 from rl.prm.fit import FitPlan, fit_plans, job_of
 from rl.prm.folder import QuestionData
@@ -26,6 +27,7 @@ from rl.prm.inputs import Inputs, read_inputs
 from rl.prm.measure import Fitted, Measured, measure
 from rl.prm.report import write_report
 from rl.prm.summary import render
+from rl.resume import require_no_other
 from rl.run_folder import RunFolder
 from rl.supervised.run import train_supervised
 
@@ -33,10 +35,11 @@ from rl.supervised.run import train_supervised
 def start(config: TrainPRMConfig) -> None:
     """Nothing; the run has ended, or was stopped, and said so on stdout. It goes on where one was interrupted."""
     config.trainer.dtype = resolved_dtype(config.trainer.dtype)
-    with bad_input():
-        begin(config)
-    print(render_prm_config(config), file=sys.stderr)
-    _run(config)
+    with locked(Path(config.run.dir)):
+        with bad_input():
+            begin(config)
+        print(render_prm_config(config), file=sys.stderr)
+        _run(config)
 
 
 def resume(run_dir: Path, overrides: Sequence[str] = (), allow_contract_change: bool = False) -> None:
@@ -57,8 +60,9 @@ def train_prm(config: TrainPRMConfig, allow_contract_change: bool = False, stop:
     """
     with bad_input():
         inputs = read_inputs(config)
+        num_done = data_folder(config).open(deciding(config, inputs), allow_contract_change)
     with ray_cluster():
-        questions = draw_data(config, inputs)
+        questions = draw_data(config, inputs, num_done)
         fitted = []
         for plan in fit_plans(config):
             parts = solutions_of(questions, config, inputs, plan)
@@ -71,14 +75,16 @@ def train_prm(config: TrainPRMConfig, allow_contract_change: bool = False, stop:
 
 
 def begin(config: TrainPRMConfig) -> RunFolder:
-    """The run's folder with the resolved config in it. Raises UserError where one was begun there that decides others.
+    """The run's folder with the resolved config in it. Raises UserError where it holds what another config made.
 
-    What decides no bit, such as the number of actors, may be another.
+    What decides no bit, such as the number of actors, may be another; so may all, while nothing was drawn.
     """
     folder = RunFolder(Path(config.run.dir))
     with naming(folder.path):
         folder.path.mkdir(parents=True, exist_ok=True)
-    if not folder.config_path.is_file():
+    require_no_other(folder.path, KIND)
+    made = (data_folder(config).questions_path, folder.ledger_path)
+    if not folder.config_path.is_file() or not any(map(committed_lines, made)):
         write_atomically(folder.config_path, render_prm_config(config))
     elif _deciding(load_prm_config(folder.config_path)) != _deciding(config):
         raise UserError(

@@ -1,6 +1,6 @@
 """The config of `zerokl sample`: a model, questions, and one way of sampling."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,16 @@ from omegaconf import OmegaConf
 
 from reward.rubric import RewardConfig
 from rl.config import ExitConfig, ModelConfig, RunConfig, load_as
+from rl.config_checks import range_problems
 from rl.data.config import DataConfig, data_problems, with_task
 from rl.errors import ConfigError
 from rl.sample.methods import Method, make_method, require_prm
 from rollout.config import RolloutConfig
+
+INSTEAD = {"temperature": "temperature", "max_new_tokens": "max_new_tokens", "group_size": "num_samples"}
+"""Keys of `rollout:` that are for training, and what is set in their place."""
+_FOR_TRAINING = ("group_size", "max_rounds", "temperature", "top_p", "top_k", "max_new_tokens")
+_AT_LEAST_ONE = ("num_actors", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
 
 
 @dataclass(kw_only=True)
@@ -59,6 +65,13 @@ def load_sample_config(path: Path, overrides: Sequence[str] = ()) -> SampleConfi
 
 def check(config: SampleConfig) -> None:
     """Nothing; raises ConfigError listing everything that is wrong with `config`, a line each."""
+    problems = [*engine_problems(config, INSTEAD), *sampling_problems(config)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def sampling_problems(config: SampleConfig) -> list[str]:
+    """What of all but the engines is wrong, a line each. Afterwards as many questions are held out as are asked."""
     config.data = with_task(config.data)
     config.data.num_held_out = max(config.data.num_held_out, config.num_questions)
     problems = list(data_problems(config.data))
@@ -81,8 +94,21 @@ def check(config: SampleConfig) -> None:
             require()
         except ValueError as error:
             problems.append(str(error))
-    if problems:
-        raise ConfigError("\n".join(problems))
+    return problems
+
+
+def engine_problems(config: Any, instead: Mapping[str, str]) -> Iterator[str]:
+    """What of `rollout` and `timeout_s` is wrong where nothing is trained, a line each.
+
+    config: any that has both. instead: by key of `rollout`, what is set in its place.
+    """
+    counts = [f"rollout.{key}" for key in _AT_LEAST_ONE]
+    yield from range_problems(config, {}, counts, ["rollout.threads"], ["rollout.kv_cache_gib", "timeout_s"])
+    for key in _FOR_TRAINING:
+        value = getattr(config.rollout, key)
+        if value != getattr(RolloutConfig, key):
+            remedy = f"set {instead[key]}, and take it out" if key in instead else "take it out"
+            yield f"rollout.{key} has no effect here, got {value}; {remedy}"
 
 
 def method_of(config: SampleConfig) -> Method:

@@ -15,7 +15,7 @@ from rl.models import load_tokenizer, resolved_dtype, stop_token_ids
 from rl.policy_pool import policy_pool
 from rl.recurrent.checkpoint import policy_folder
 from rl.recurrent.flops import Cost, cost_of
-from rl.recurrent.room import require_deep_room
+from rl.room import require_model_room
 from rl.sample.step_scorers import StepScorers
 from rollout.config import RolloutConfig
 from rollout.pool import RolloutPool
@@ -72,7 +72,7 @@ def engines(
             model_dir = policy_folder(model, seed)
             base_dir = policy_folder(base, seed) if base.path else model_dir
             dtype = resolved_dtype(dtype)
-            model_config = require_deep_room(model_dir, rollout, dtype)
+            model_config = require_model_room(model_dir, rollout, dtype)
             tokenizer = load_tokenizer(model_dir)
             _require_same_tokens(tokenizer, base_dir)
             forward = ForwardPass()

@@ -1,6 +1,7 @@
 """What a sampling leaves, and how it goes on where it was interrupted.
 
 config.yaml      the resolved config
+origin.json      digests of what the samples were drawn from: model, PRM, questions
 samples.jsonl    a line a question, in order: the same bytes on any number of actors
 effort.jsonl     a line a chunk of questions: how long it took and how busy the engines were
 summary.json     figures over all questions; there when the sampling has ended
@@ -22,6 +23,16 @@ DECIDING_OF_ROLLOUT = ("exact", "max_model_len")
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What decides the lines of a sampling."""
+
+    config: str
+    """The resolved config, as YAML."""
+    origin: Mapping[str, Any]
+    """What lies behind the paths in it, by content (`rl.sample.origin`); JSON can hold it."""
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A completion that a method looked at in the end."""
 
@@ -31,8 +42,11 @@ class Candidate:
     """What was read in it, in a form in which equal answers are equal texts; None where nothing could be."""
     correct: bool
     truncated: bool
+    """Whether the limit on tokens cut it off."""
     base_logprob: float | None
     """Log-probability of the completion under the base model at temperature 1, nats; None for one not returned."""
+    stopped: bool = False
+    """Whether the method gave it up before it had ended."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,11 @@ class QuestionSamples:
     """Tokens whose log-probability was computed without drawing them."""
     recurrence: int | None = None
     """How often the core was run for the question, where `model.exit` decided it; None elsewhere."""
+
+    @property
+    def completed(self) -> tuple[Candidate, ...]:
+        """The candidates that were not given up on the way; all of them where each was."""
+        return tuple(candidate for candidate in self.candidates if not candidate.stopped) or self.candidates
 
     def to_line(self) -> str:
         """As JSON; the log-probability in hex, so that no bit is lost."""
@@ -69,6 +88,8 @@ class ChunkEffort:
     num_accepted: int
     in_flight: float
     """Mean number of requests that the engines were handed together."""
+    normaliser_gap: float | None = None
+    """Of power sampling: the largest disagreement of a proposal with its chain on a log-normaliser, nats."""
 
 
 def _deciding(config_text: str) -> dict[str, Any]:
@@ -101,6 +122,7 @@ class SampleFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_path = path / "config.yaml"
+        self.origin_path = path / "origin.json"
         self.samples_path = path / "samples.jsonl"
         self.effort_path = path / "effort.jsonl"
         self.summary_path = path / "summary.json"
@@ -109,19 +131,21 @@ class SampleFolder:
     def is_complete(self) -> bool:
         return self.summary_path.is_file()
 
-    def open(self, config_text: str) -> int:
-        """How many questions are done. Raises UserError where a config that draws otherwise was sampled."""
+    def open(self, settings: Settings) -> int:
+        """How many questions are done. Raises UserError where samples of other settings lie, or something else does."""
         with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        if not self.config_path.is_file():
-            write_atomically(self.config_path, config_text)
-        elif _deciding(self.config_path.read_text()) != _deciding(config_text):
-            raise UserError(
-                f"{self.path} holds samples of another config ({self.config_path}); give another folder with run.dir=…"
-            )
+        if self.config_path.is_file() and not self.origin_path.is_file():
+            raise UserError(f"{self.path} holds something else than a sampling; give another folder with run.dir=…")
         cut_uncommitted(self.samples_path)
         cut_uncommitted(self.effort_path)
-        return len(committed_lines(self.samples_path))
+        num_done = len(committed_lines(self.samples_path))
+        if num_done:
+            self._require_same(settings)
+        else:
+            write_atomically(self.origin_path, json.dumps(settings.origin, indent=2) + "\n")
+            write_atomically(self.config_path, settings.config)
+        return num_done
 
     def append(self, samples: QuestionSamples) -> None:
         """Nothing; the question is on the disk when this returns."""
@@ -140,9 +164,26 @@ class SampleFolder:
         lines = (ChunkEffort(**json.loads(line)) for line in committed_lines(self.effort_path))
         return list({effort.start: effort for effort in lines}.values())
 
+    def summary(self) -> dict[str, Any]:
+        """That of a sampling that has ended."""
+        found: dict[str, Any] = json.loads(self.summary_path.read_text())
+        return found
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Nothing; with it the sampling has ended."""
         write_atomically(self.summary_path, json.dumps(summary, indent=2) + "\n")
+
+    def _require_same(self, settings: Settings) -> None:
+        if _deciding(self.config_path.read_text()) != _deciding(settings.config):
+            raise UserError(
+                f"{self.path} holds samples of another config ({self.config_path}); give another folder with run.dir=…"
+            )
+        recorded = json.loads(self.origin_path.read_text())
+        if differing := [name for name, origin in settings.origin.items() if recorded.get(name) != origin]:
+            raise UserError(
+                f"{self.path} holds samples that were drawn from something else: {' and '.join(differing)} changed "
+                f"since; remove it, or give another folder with run.dir=…"
+            )
 
     def _parsed(self, number: int, line: str) -> QuestionSamples:
         try:
@@ -163,6 +204,7 @@ def _candidate(fields: Mapping[str, Any]) -> Candidate:
         correct=bool(fields["correct"]),
         truncated=bool(fields["truncated"]),
         base_logprob=None if logprob is None else float.fromhex(logprob),
+        stopped=bool(fields["stopped"]),
     )
 
 

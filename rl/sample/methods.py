@@ -66,6 +66,7 @@ def make_method(name: str, params: dict[str, Any], num_samples: int, temperature
         search = METHODS[name](**{key: value for key, value in common.items() if key in fields}, **params)
     except TypeError as error:
         raise ValueError(f"params of method {name}: a value is of the wrong type ({error})") from error
+    _require_voters(search)
     return Method(search, 1 if NUM_CANDIDATES in fields else num_samples)
 
 
@@ -105,6 +106,14 @@ def _require_sense(name: str, fields: Sequence[str], num_samples: int, temperatu
         )
     if name == "greedy" and num_samples != 1:
         raise ValueError(f"greedy samples of a question are all the same, got num_samples={num_samples}; set it to 1")
+
+
+def _require_voters(search: SearchMethod) -> None:
+    if isinstance(search, DeepConf | DeepConfOnline) and search.num_voters < 2:
+        raise ValueError(
+            f"params.keep_percent={search.keep_percent:g} leaves a vote to one trace alone; keep more, or draw more: "
+            "num_samples, or params.num_warmup online"
+        )
 
 
 def _instead(name: str, known: Sequence[str]) -> str:

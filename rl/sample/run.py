@@ -5,6 +5,7 @@ questions ─ a chunk ─> method.search ─ completions ─> rubric.score, like
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,19 @@ from rl.clock import Clock
 from rl.cluster import ray_cluster
 from rl.errors import bad_input
 from rl.evaluation.progress import EvalProgress
+from rl.folder_lock import locked
 from rl.models import load_tokenizer, resolved_dtype, stop_token_ids
 from rl.recurrent.checkpoint import policy_folder
-from rl.recurrent.room import require_deep_room
-from rl.sample.config import SampleConfig, base_of, method_of, render_sample_config
+from rl.room import require_model_room
+from rl.sample.config import SampleConfig, base_of, method_of
 from rl.sample.engines import Engines, engines
 from rl.sample.folder import Candidate, ChunkEffort, QuestionSamples, SampleFolder
 from rl.sample.methods import Method, completions_of
+from rl.sample.origin import settings_of
 from rl.sample.questions import read_questions
 from rl.sample.step_scorers import require_step_scorer
 from rl.sample.summary import summarize
-from rl.types import CORRECT
+from rollout.search.power import PowerOutcome
 from rollout.search.types import Outcome, Scorer, SearchResult, Task, Tools
 from rollout.search.types import Path as Completion
 from rollout.types import Prompt, Rollout, RolloutGroup
@@ -38,36 +41,42 @@ def sample(config: SampleConfig) -> dict[str, object]:
     """The summary of the sampling, complete in `run.dir` then. What was done there before is not done again."""
     folder = SampleFolder(Path(config.run.dir))
     title = f"{folder.path}: {config.method} on {config.data.task or 'its questions'}"
-    with EvalProgress(title, config.num_questions) as progress, Rubric(config.reward) as rubric:
+    with ExitStack() as stack:
+        stack.enter_context(locked(folder.path))
+        progress = stack.enter_context(EvalProgress(title, config.num_questions))
         progress.phase("reading the model and the data")
-        rubric.warm_up()
         with bad_input():
-            folder.open(render_sample_config(config))
+            rubric = stack.enter_context(Rubric(config.reward))
+            rubric.warm_up()
             _require_inputs(config)
+            folder.open(settings_of(config))
+        if folder.is_complete:
+            return folder.summary()
         progress.phase("starting Ray and vLLM")
-        with (
-            ray_cluster(),
-            engines(config.model, base_of(config), config.dtype, config.rollout, config.seed, config.timeout_s) as up,
-        ):
-            return sample_into(folder, config, up, rubric, progress)
+        stack.enter_context(ray_cluster())
+        up = stack.enter_context(
+            engines(config.model, base_of(config), config.dtype, config.rollout, config.seed, config.timeout_s)
+        )
+        return sample_into(folder, config, up, rubric, progress)
 
 
 def sample_into(
     folder: SampleFolder, config: SampleConfig, up: Engines, rubric: Rubric, progress: EvalProgress
 ) -> dict[str, object]:
-    """The summary; afterwards `folder` is complete. Raises UserError where it holds samples of another config."""
+    """The summary; afterwards `folder` is complete. Raises UserError where it holds samples of other settings."""
     method = method_of(config)
     with bad_input():
-        num_done = folder.open(render_sample_config(config))
+        num_done = folder.open(settings_of(config))
         prompts = _questions(config, up.tokenizer, up.max_model_len)
+    tools = _tools(up, rubric, config)
     progress.phase("sampling")
     for questions in _chunks(prompts[num_done:], config):
         clock = Clock()
         chunk = up.thinker.settle(questions) if up.thinker else questions
-        result = method.search.search(_tasks(chunk, method), _tools(up, rubric, config))
+        result = method.search.search(_tasks(chunk, method), tools)
         clock.lap("sample")
         folder.append_effort(_chunk_effort(num_done, len(chunk), result, clock.total_s))
-        for samples in _graded(chunk, result.outcomes, method.num_tasks, up, rubric):
+        for samples in _graded(chunk, result.outcomes, config, up, rubric):
             folder.append(samples)
         num_done += len(chunk)
         progress.done(num_done)
@@ -79,7 +88,7 @@ def sample_into(
 def _require_inputs(config: SampleConfig) -> None:
     """Nothing; raises ValueError for a model, a PRM or questions that cannot be had, before an engine starts."""
     model_dir = policy_folder(config.model, config.seed)
-    require_deep_room(model_dir, config.rollout, resolved_dtype(config.dtype))
+    require_model_room(model_dir, config.rollout, resolved_dtype(config.dtype))
     tokenizer = load_tokenizer(model_dir)
     stop_token_ids(model_dir, tokenizer)
     require_step_scorer(config.prm, tokenizer)
@@ -117,9 +126,10 @@ def _tools(up: Engines, rubric: Rubric, config: SampleConfig) -> Tools:
 
 
 def _graded(
-    prompts: Sequence[Prompt], outcomes: Sequence[Outcome], num_tasks: int, up: Engines, rubric: Rubric
+    prompts: Sequence[Prompt], outcomes: Sequence[Outcome], config: SampleConfig, up: Engines, rubric: Rubric
 ) -> Iterator[QuestionSamples]:
     """A line a question: every candidate judged, and those that are answers scored under the base model."""
+    num_tasks = method_of(config).num_tasks
     answers = [_answers(outcomes[place * num_tasks : (place + 1) * num_tasks]) for place in range(len(prompts))]
     groups = [_group(prompt, answer.completions, up) for prompt, answer in zip(prompts, answers, strict=True)]
     returned = [_only(group, answer.returned) for group, answer in zip(groups, answers, strict=True)]
@@ -129,7 +139,7 @@ def _graded(
         judged = zip(group.rollouts, rewards, strict=True)
         yield QuestionSamples(
             prompt_id=group.prompt.id,
-            candidates=tuple(_candidate(group, r, reward, logprobs.get(r.sample)) for r, reward in judged),
+            candidates=tuple(_candidate(group, r, reward, logprobs.get(r.sample), config) for r, reward in judged),
             returned=answer.returned,
             sampled_tokens=answer.sampled_tokens,
             scored_tokens=answer.scored_tokens,
@@ -166,14 +176,18 @@ def _answers(outcomes: Sequence[Outcome]) -> _Answers:
     )
 
 
-def _candidate(group: RolloutGroup, rollout: Rollout, reward: Reward, logprob: float | None) -> Candidate:
+def _candidate(
+    group: RolloutGroup, rollout: Rollout, reward: Reward, logprob: float | None, config: SampleConfig
+) -> Candidate:
+    is_whole = not rollout.truncated or len(rollout.token_ids) >= config.max_new_tokens
     return Candidate(
         token_ids=rollout.token_ids,
         text=rollout.text,
         answer=read_answer(rollout.text, group.prompt.columns),
-        correct=reward.value >= CORRECT,
-        truncated=rollout.truncated,
+        correct=reward.is_correct,
+        truncated=rollout.truncated and is_whole,
         base_logprob=logprob,
+        stopped=not is_whole,
     )
 
 
@@ -195,6 +209,7 @@ def _text(up: Engines, token_ids: Sequence[int]) -> str:
 
 def _chunk_effort(start: int, num_questions: int, result: SearchResult, wall_s: float) -> ChunkEffort:
     efforts = [outcome.effort for outcome in result.outcomes]
+    gaps = [outcome.normaliser_gap for outcome in result.outcomes if isinstance(outcome, PowerOutcome)]
     return ChunkEffort(
         start=start,
         num_questions=num_questions,
@@ -202,4 +217,5 @@ def _chunk_effort(start: int, num_questions: int, result: SearchResult, wall_s: 
         num_proposals=sum(effort.num_proposals for effort in efforts),
         num_accepted=sum(effort.num_accepted for effort in efforts),
         in_flight=result.mean_in_flight,
+        normaliser_gap=max((gap for gap in gaps if math.isfinite(gap)), default=None),
     )

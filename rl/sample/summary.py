@@ -19,7 +19,7 @@ def summarize(folder: SampleFolder, config: SampleConfig, policy: str, cost: Cos
     """
     questions, efforts = folder.questions(), folder.efforts()
     answers = [[question.candidates[index] for index in question.returned] for question in questions]
-    candidates = [candidate for question in questions for candidate in question.candidates]
+    candidates = [candidate for question in questions for candidate in question.completed]
     accuracy = mean_over_questions([statistics.fmean(a.correct for a in own) for own in answers])
     proposals = sum(effort.num_proposals for effort in efforts)
     in_flight = [effort.in_flight for effort in efforts if math.isfinite(effort.in_flight)]
@@ -39,6 +39,7 @@ def summarize(folder: SampleFolder, config: SampleConfig, policy: str, cost: Cos
         "returned_tokens": sum(len(answer.token_ids) for own in answers for answer in own),
         "scored_tokens": sum(question.scored_tokens for question in questions),
         "acceptance_rate": sum(effort.num_accepted for effort in efforts) / proposals if proposals else None,
+        "normaliser_gap": max((e.normaliser_gap for e in efforts if e.normaliser_gap is not None), default=None),
         "mean_in_flight": statistics.fmean(in_flight) if in_flight else None,
         "realised_success": realised_success(method_of(config).search, questions),
         "wall_s": sum(effort.wall_s for effort in efforts),
@@ -90,6 +91,8 @@ def _optional(summary: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("right among the candidates", render_realised(summary["realised_success"])))
     if summary["acceptance_rate"] is not None:
         rows.append(("proposals accepted", f"{100 * summary['acceptance_rate']:.1f} %"))
+    if summary["normaliser_gap"] is not None:
+        rows.append(("p and q agree to", f"{summary['normaliser_gap']:.1g} nats"))
     if summary["mean_in_flight"] is not None:
         rows.append(("in flight", f"{summary['mean_in_flight']:.0f} requests at once, on average"))
     return rows

@@ -21,6 +21,7 @@ from rl.contract.recorded import ALLOW_CHANGE, ContractChanged, Contracts, recor
 from rl.durable import write_atomically
 from rl.errors import BrokenGuarantee, UserError
 from rl.ledger import canonical_json, read_ledger
+from rl.resume import TRAIN, require_kind
 from rl.run_folder import RunFolder
 from rl.verification.diff import describe
 from rl.verification.difference import OF_CONTRACT, Difference, compare_records
@@ -86,11 +87,11 @@ def verify_run(run_dir: Path, span: Span, overrides: Sequence[str], allow_contra
     """What to say of a run, or a span of it, that was replayed and is identical.
 
     Raises Diverged naming step, field and place; Tampered and LedgerError for a folder that does not hold together;
-    UserError for overrides that could change a bit, and for steps under another contract unless
-    `allow_contract_change`, which leaves contract and hashes out of the comparison.
+    UserError for a run of another command than `zerokl train`, for overrides that could change a bit, and for steps
+    under another contract unless `allow_contract_change`, which leaves contract and hashes out of the comparison.
     """
     folder = RunFolder(run_dir)
-    folder.require()
+    require_kind(run_dir, TRAIN)
     config = load_config(folder.config_path, require_free(overrides, FREE_KEYS, "a replay"))
     records = read_ledger(folder.ledger_path)
     first, last = span.within(len(records))

@@ -11,9 +11,9 @@ def require(holds: bool, name: str, rule: str, value: object, remedy: str = "") 
 
 
 def require_at_least_one(**values: int) -> None:
-    """Nothing; raises ValueError naming the first value below 1."""
+    """Nothing; raises ValueError naming the first value that is not a whole number of 1 or more."""
     for name, value in values.items():
-        require(value >= 1, name, "at least 1", value)
+        require(type(value) is int and value >= 1, name, "a whole number, at least 1", value)
 
 
 def require_positive(**values: float) -> None:

@@ -54,6 +54,11 @@ class DeepConf(Candidates):
         """Tokens of a group."""
         return scaled_window(self.max_new_tokens) if self.window_tokens is None else self.window_tokens
 
+    @property
+    def num_voters(self) -> int:
+        """Traces that have a vote."""
+        return max(1, math.floor(self.num_candidates * self.keep_percent / 100))
+
     def search(self, tasks: Sequence[Task], tools: Tools) -> SearchResult:
         """A `ConfidentOutcome` per task. Raises ValueError where nothing extracts answers."""
         extract = extractor(tools)
@@ -67,7 +72,7 @@ class DeepConf(Candidates):
     def _judged(self, task: Task, paths: tuple[Path, ...], extract: Extract) -> "Traces":
         confidences = tuple(MEASURES[self.measure](path.confidences, self.window) for path in paths)
         answers = tuple(extract(task.prompt, path.token_ids) for path in paths)
-        return Traces(paths, answers, confidences, most_confident(confidences, self.keep_percent))
+        return Traces(paths, answers, confidences, most_confident(confidences, self.num_voters))
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,8 @@ class Traces:
         return ballot
 
 
-def most_confident(confidences: Sequence[float], percent: float) -> tuple[bool, ...]:
-    """Whether each is among the top `percent`, at least one of all; of equals the first."""
-    num_kept = max(1, math.floor(len(confidences) * percent / 100))
+def most_confident(confidences: Sequence[float], num_kept: int) -> tuple[bool, ...]:
+    """Whether each is among the `num_kept` highest; of equals the first."""
     order = sorted(range(len(confidences)), key=lambda i: (-confidences[i], i))
     kept = set(order[:num_kept])
     return tuple(i in kept for i in range(len(confidences)))

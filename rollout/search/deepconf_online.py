@@ -10,6 +10,7 @@ Votes are weighted by lowest group confidence. A warm-up trace below s has no vo
 All tasks that have not come to a consensus are in the same wave and block, so that a block is one call of the sampler.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,8 +49,8 @@ class DeepConfOnline(Candidates):
         super().__post_init__()
         require_blocks(self.block_tokens, self.max_new_tokens)
         require_at_least_one(num_warmup=self.num_warmup, wave_traces=self.wave_traces, window_tokens=self.window)
-        rule = f"at least num_warmup={self.num_warmup}, which it includes"
-        require(self.num_candidates >= self.num_warmup, "num_candidates", rule, self.num_candidates)
+        rule = f"at most the number of samples, {self.num_candidates}, which includes it"
+        require(self.num_warmup <= self.num_candidates, "num_warmup", rule, self.num_warmup)
         require(0 < self.keep_percent <= 100, "keep_percent", "above 0 and at most 100", self.keep_percent)
         require(0 < self.consensus <= 1, "consensus", "above 0 and at most 1", self.consensus)
 
@@ -57,6 +58,11 @@ class DeepConfOnline(Candidates):
     def window(self) -> int:
         """Tokens of a group."""
         return scaled_window(self.max_new_tokens) if self.window_tokens is None else self.window_tokens
+
+    @property
+    def num_voters(self) -> int:
+        """Warm-up traces that have a vote, where no two are equally confident."""
+        return self.num_warmup - math.ceil((self.num_warmup - 1) * (100 - self.keep_percent) / 100)
 
     def search(self, tasks: Sequence[Task], tools: Tools) -> SearchResult:
         """A `ConfidentOutcome` per task. Raises ValueError where nothing extracts answers."""

@@ -83,6 +83,12 @@ def test_the_error_names_dtype_shapes_and_a_remedy_when_no_candidate_holds(monke
     assert "set trainer.dtype to float32" in str(caught.value)
 
 
+def test_float32_is_no_remedy_for_float32(monkeypatch):
+    substitute(monkeypatch, FLAWS["one_row_is_special"])
+    with pytest.raises(CertificationError, match=r"torch.float32 .*; take another machine or another model$"):
+        certify_linear(SHAPES, torch.float32, (FIRST,))
+
+
 def test_one_bad_shape_is_enough_to_reject(monkeypatch):
     substitute(monkeypatch, FLAWS["only_the_wide_shape"])
     assert rows_are_independent(FIRST, (6, 4), torch.float32)

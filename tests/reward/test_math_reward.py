@@ -1,8 +1,11 @@
 import threading
 
+import math_verify.parser
 import pytest
+from math_verify.errors import TimeoutException
 
-from reward.math import math_accuracy
+from reward.math import _TIME_LIMIT_S, math_accuracy
+from reward.rubric import RewardConfig
 
 
 def score(answer, *completions):
@@ -39,6 +42,33 @@ def test_answer_may_be_marked_up_or_not(answer):
 
 def test_answer_that_cannot_be_read_does_not_apply():
     assert score("", "4") == [None]
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    """What stands for a text that math-verify reads until its time is up."""
+    text, read = "x^2 + x", math_verify.parser.extract_target_from_pred
+
+    def extract(pred, *args, **options):
+        if text in pred:
+            raise TimeoutException
+        return read(pred, *args, **options)
+
+    monkeypatch.setattr(math_verify.parser, "extract_target_from_pred", extract)
+    return text
+
+
+def test_an_answer_of_the_data_that_is_not_read_in_time_is_an_error(endless):
+    with pytest.raises(ValueError, match=r"the known answer 'x\^2 \+ x' cannot be read within 10 s; write it"):
+        score(endless, "4")
+
+
+def test_a_completion_that_is_not_read_in_time_is_zero(endless):
+    assert score("4", endless, "4") == [0.0, 1.0]
+
+
+def test_an_endless_completion_leaves_its_group_time():
+    assert RewardConfig().time_limit_s > 2 * _TIME_LIMIT_S, "it is read, and it is compared"
 
 
 def test_scores_outside_the_main_thread():

@@ -1,7 +1,7 @@
 import pytest
 
 from reward.log_odds import IDENTITY, LogOddsMap
-from reward.process import ProcessConfig, min_form, over_tokens, progress, step_values, verifier_of
+from reward.process import ProcessConfig, min_form, over_tokens, progress, step_values, verifier_of, verifiers_of
 from rollout.search.stepwise import StepScores
 
 GROUP = [(0.5, 0.75, 0.25, 1.0), (0.5, 0.5), (0.5, 1.0, 1.0)]
@@ -53,6 +53,21 @@ def test_values_are_the_quantile_that_is_asked_for_after_the_map():
 )
 def test_the_verifier_is_the_one_that_is_named_or_the_first_of_ours(verifier, weights, found):
     assert verifier_of(ProcessConfig(verifier=verifier), weights) == found
+
+
+def test_what_says_whether_a_rollout_is_right_is_the_one_named_and_then_ours_that_count():
+    weights = {
+        "digit_share": 0.1,
+        "math_accuracy": 0.0,
+        "reasoning_gym_partial": 1.0,
+        "reasoning_gym": 0.5,
+        "mine:r": 0.0,
+    }
+    ours = ("reasoning_gym_partial", "reasoning_gym")
+    assert verifiers_of(ProcessConfig(), weights) == ours
+    assert verifiers_of(ProcessConfig(verifier="mine:r"), weights) == ("mine:r", *ours)
+    assert verifiers_of(ProcessConfig(verifier="reasoning_gym"), weights) == ours[::-1]
+    assert verifiers_of(ProcessConfig(verifier="other:r"), {"digit_share": 1.0}) == ()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from reward.process import ProcessConfig
 from reward.rubric import RewardConfig, RewardError, RewardFunctionConfig, Rubric, combine
 from reward.types import Reward
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup
@@ -24,6 +25,7 @@ FUNCTIONS = """
     def matches(prompts, completions, *, answer, **columns): return [c == a for c, a in zip(completions, answer)]
     def num_tokens(completion_ids, **columns): return [len(ids) for ids in completion_ids]
     def only_long(completions, **columns): return [1.0 if len(c) > 1 else None for c in completions]
+    def never(completions, **columns): return [None] * len(completions)
     def content(prompts, completions, **columns): return [float(c[0]["content"]) for c in completions]
     def process(completions, **columns): return [os.getpid()] * len(completions)
     def raises(**columns): raise KeyError("boom")
@@ -85,6 +87,14 @@ def test_columns_token_ids_and_none_reach_the_components():
     assert second == Reward(
         4.0, {"rubric_functions:matches": 1.0, "rubric_functions:num_tokens": 2.0, "rubric_functions:only_long": 1.0}
     )
+
+
+def test_the_verifier_that_the_config_names_says_what_is_correct():
+    functions = [RewardFunctionConfig(f"rubric_functions:{name}") for name in ("length", "matches")]
+    config = RewardConfig(functions, 30.0, 1, ProcessConfig(verifier="rubric_functions:matches"))
+    with Rubric(config) as scorer:
+        [rewards] = scorer.score([group("7", "42", answer="42")])
+    assert [reward.is_correct for reward in rewards] == [False, True]
 
 
 def test_conversational_functions_get_messages():
@@ -172,7 +182,35 @@ def test_unused_rubric_closes_twice():
 def test_value_is_the_weighted_sum_in_order_and_none_is_left_out():
     functions = [RewardFunctionConfig("a", 0.5), RewardFunctionConfig("b", 3.0), RewardFunctionConfig("c", -1.0)]
     assert combine(functions, [1.0, None, 0.25]) == Reward(0.25, {"a": 1.0, "c": 0.25})
-    assert combine(functions, [None, None, None]) == Reward(0.0, {})
+
+
+def test_the_first_verifier_that_applies_says_what_is_correct():
+    functions = [
+        RewardFunctionConfig("brief", 0.5),
+        RewardFunctionConfig("gym", 1.0),
+        RewardFunctionConfig("math", 1.0),
+    ]
+    verifiers = ["gym", "math"]
+    penalised, flattered, elsewhere, unjudged = (
+        combine(functions, scores, verifiers)
+        for scores in ([-1.0, 1.0, None], [2.0, 0.5, 1.0], [-1.0, None, 1.0], [2.0, None, None])
+    )
+    assert [r.verifier for r in (penalised, flattered, elsewhere, unjudged)] == ["gym", "gym", "math", ""]
+    assert [r.is_correct for r in (penalised, flattered, elsewhere, unjudged)] == [True, False, True, True]
+
+
+def test_a_completion_to_which_no_function_applies_is_named_with_its_prompt():
+    expected = (
+        r"completion 1 of prompt train/0/6, 'question 6': rubric_functions:only_long, rubric_functions:never returned "
+        "None; .* reward.functions"
+    )
+    with rubric("only_long", "never") as scorer, pytest.raises(RewardError, match=expected):
+        scorer.score([group("aa", "b", index=6)])
+
+
+def test_one_function_that_applies_is_enough():
+    with rubric("never", "only_long") as scorer:
+        assert values(scorer.score([group("aa", "bbb")])) == [[1.0, 1.0]]
 
 
 @pytest.mark.parametrize(

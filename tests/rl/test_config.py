@@ -177,6 +177,13 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         (["rollout.top_k=50"], "rollout.top_k must be 0 for training, got 50: .*whole vocabulary"),
         (["rollout.temperature=0"], "rollout.temperature must be above 0, got 0"),
         (["rollout.temperature=.nan"], "rollout.temperature must be above 0, got nan"),
+        (["rollout.temperature=.inf"], "rollout.temperature must be finite, got inf"),
+        (["optimizer.learning_rate=.inf"], "optimizer.learning_rate must be finite, got inf"),
+        (["trainer.timeout_s=.inf"], "trainer.timeout_s must be finite, got inf"),
+        (
+            ["rollout.max_num_batched_tokens=64"],
+            "rollout.max_num_batched_tokens must be at least rollout.max_num_seqs=256, .*, got 64; raise the one",
+        ),
         (["rollout.max_new_tokens=1024"], "rollout.max_new_tokens must leave room for the prompt"),
         (["evaluation.max_new_tokens=2000"], "evaluation.max_new_tokens must leave room for the prompt"),
         (["tracker=tensorboard"], "tracker must be wandb or none, got 'tensorboard'"),
@@ -207,6 +214,15 @@ def test_values_that_cannot_be_run_are_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         load(tmp_path, *overrides)
+
+
+@pytest.mark.parametrize("key", ["optimizer.max_grad_norm", "tracking.max_model_gib"])
+def test_a_limit_that_can_be_left_off_may_be_infinite(tmp_path: Path, key: str) -> None:
+    load(tmp_path, f"{key}=.inf")
+
+
+def test_an_engine_whose_requests_all_have_a_token_in_a_step_is_accepted(tmp_path: Path) -> None:
+    load(tmp_path, "rollout.max_num_batched_tokens=64", "rollout.max_num_seqs=64")
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

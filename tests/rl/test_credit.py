@@ -44,14 +44,14 @@ def group(*completions, rights=None, prompt="train/0/0", truncated=()):
         Rollout(prompt, i, tokens, (-1.0,) * len(tokens), "", i in truncated) for i, tokens in enumerate(completions)
     )
     rights = rights or [False] * len(rollouts)
-    rewards = tuple(Reward(float(right), {"right": float(right)}) for right in rights)
+    rewards = tuple(Reward(float(right), {"right": float(right)}, "right") for right in rights)
     return RewardedGroup(RolloutGroup(Prompt(prompt, "", (1,), {}), rollouts, PolicyVersion(0, "")), rewards)
 
 
 def credit(said=None, reference=None, **settings):
     config = ProcessConfig(prm="a", **settings)
     say = (said if said is not None else []).append
-    return ProcessCredit(config, Scorer(), "right", reference, say)
+    return ProcessCredit(config, Scorer(), reference, say)
 
 
 FIRST = group((4, 1, STEP, 3, STEP), (6, STEP))
@@ -197,11 +197,11 @@ def test_a_group_of_one_says_nothing_of_drift():
     assert process.state.told == ()
 
 
-def test_a_rollout_to_which_the_verifier_does_not_apply_is_not_right():
+def test_a_rollout_is_right_where_its_verifier_says_so_whatever_the_others_add():
     process = credit(recalibrate_every=5)
-    silent = replace(FIRST, rewards=(Reward(1.0, {}), Reward(1.0, {"right": 0.5})))
-    process.credited(1, [silent])
-    assert [followed.is_right for followed in process.state.seen[0]] == [False, False]
+    mixed = replace(FIRST, rewards=(Reward(0.8, {"right": 1.0}, "right"), Reward(1.5, {"right": 0.5}, "right")))
+    process.credited(1, [mixed])
+    assert [followed.is_right for followed in process.state.seen[0]] == [True, False]
 
 
 def test_a_checkpoint_of_a_run_without_process_rewards_is_refused(tmp_path):

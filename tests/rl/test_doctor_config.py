@@ -104,6 +104,13 @@ def test_prompts_that_leave_no_room_are_found(config: Config, tiny: Path) -> Non
     assert "rollout.max_model_len" in finding.found
 
 
+def test_a_cache_that_holds_no_sequence_is_found(config: Config, tiny: Path) -> None:
+    config.rollout.kv_cache_gib = 1e-6
+    finding = inputs_finding(config, str(tiny))
+    assert (finding.subject, finding.verdict) == ("inputs", Verdict.MEND)
+    assert finding.remedy.startswith("set rollout.kv_cache_gib to ")
+
+
 @pytest.mark.parametrize(
     ("tracker", "environ", "verdict", "found"),
     [

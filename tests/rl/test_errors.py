@@ -1,5 +1,6 @@
 import pytest
 
+from kernels.certify import CertificationError
 from reward.rubric import RewardError
 from rl.errors import BrokenGuarantee, ConfigError, UserError, exit_status
 
@@ -18,6 +19,7 @@ class RemoteError(Exception):
         (UserError("x"), 2),
         (ConfigError("x"), 2),
         (RewardError("x"), 2),
+        (CertificationError("x"), 2),
         (BrokenGuarantee("x"), 3),
         (ValueError("x"), 1),
         (RuntimeError("x"), 1),

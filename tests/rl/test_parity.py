@@ -32,7 +32,7 @@ def rollout_logprobs(batch) -> list[float]:
     return [x for group in batch.groups for rollout in group.group.rollouts for x in rollout.rollout_logprobs]
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7, 1.9])
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 1.9, 0.005])
 def test_every_rollout_logprob_is_the_trainers(stack: Stack, temperature: float) -> None:
     sampling = dataclasses.replace(SAMPLING, temperature=temperature)
     batch = batch_of(stack.sample(sampling), sampling)

@@ -79,7 +79,22 @@ def test_nan_on_both_sides_does_not_pass():
     packed = batch()
     packed.rollout_logprobs[2] = float("nan")
     text = message(packed.rollout_logprobs.clone(), packed=packed)
+    assert text.startswith(
+        "the policy computes NaN: 1 of 7 log-probabilities in this micro-batch are NaN. First at step 7"
+    )
     assert "prompt train/0/4, sample 1, position 0: rollout nan (0x7fc00000), trainer nan (0x7fc00000)" in text
+    assert "training diverged" in text and "Lower optimizer.learning_rate" in text
+    assert "Likely causes" not in text
+
+
+@pytest.mark.parametrize("trainers", [-3.0, float("nan")])
+def test_nan_on_one_side_is_a_difference_like_any_other(trainers):
+    packed = batch()
+    packed.rollout_logprobs[2] = float("nan") if trainers == -3.0 else -3.0
+    trainer = batch().rollout_logprobs.clone()
+    trainer[2] = trainers
+    text = message(trainer, packed=packed)
+    assert text.startswith("not on-policy: 1 of 7 log-probabilities") and "Likely causes: " in text
 
 
 def test_the_same_policy_passes():

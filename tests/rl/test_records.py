@@ -67,6 +67,12 @@ def test_a_step_is_measured() -> None:
     assert {name: measured[name] for name in expected} == expected
 
 
+def test_what_is_correct_is_the_verifiers_word() -> None:
+    penalised = Reward(0.5, {"right": 1.0, "brief": -0.5}, "right")
+    flattered = Reward(1.5, {"right": 0.0, "brief": 1.5}, "right")
+    assert metrics(scored("a", [penalised, flattered, penalised], [1, 1, 1]))["reward/correct"] == 2 / 3
+
+
 def test_a_reward_function_is_measured_over_the_rollouts_it_applied_to() -> None:
     measured = metrics(MIXED, SILENT)
     assert (measured["reward/right"], measured["reward/right/std"]) == (0.75, statistics.pstdev([0, 1, 1, 1]))

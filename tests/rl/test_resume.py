@@ -2,8 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from rl.config import load_config
 from rl.errors import UserError
-from rl.resume import RESUMERS, kind_of, require_kind, resume
+from rl.pretrain.config import load_pretrain_config
+from rl.pretrain.run import begin as begin_pretrain
+from rl.resume import RESUMERS, kind_of, require_kind, require_no_other, resume
+from rl.run import begin as begin_train
+
+from .commands import CONFIG, REPO
 
 
 def run(folder: Path, config: str) -> Path:
@@ -23,6 +29,39 @@ def test_a_run_of_another_kind_is_refused_by_its_name(tmp_path: Path) -> None:
     require_kind(run(tmp_path, "kind: pretrain\n"), "pretrain")
     with pytest.raises(UserError, match="is a run of `zerokl pretrain`, and this takes one of `zerokl train`"):
         require_kind(tmp_path, "train")
+
+
+@pytest.mark.parametrize("kind", ["train", "pretrain", "train-prm"])
+def test_a_folder_that_is_free_or_of_the_same_command_may_be_used(tmp_path: Path, kind: str) -> None:
+    require_no_other(tmp_path / "missing", kind)
+    require_no_other(run(tmp_path, f"kind: {kind}\n"), kind)
+
+
+@pytest.mark.parametrize(
+    ("left", "command"),
+    [
+        ("config.yaml", "pretrain"),
+        ("data/config.yaml", "train-prm"),
+        ("samples.jsonl", "sample"),
+        ("arms/base/sums/samples.jsonl", "compare"),
+    ],
+)
+def test_a_folder_in_which_another_command_has_worked_is_refused(tmp_path: Path, left: str, command: str) -> None:
+    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / left).write_text("kind: pretrain\n")
+    with pytest.raises(UserError, match=f"holds what `zerokl {command}` left, which `zerokl train` would write over"):
+        require_no_other(tmp_path, "train")
+
+
+def test_train_and_pretrain_leave_a_run_alone_that_is_still_drawing(tmp_path: Path) -> None:
+    folder = run(tmp_path, "kind: train-prm\n")
+    for refused in (
+        lambda: begin_train(load_config(CONFIG, [f"run.dir={folder}"])),
+        lambda: begin_pretrain(load_pretrain_config(REPO / "configs" / "tiny_pretrain.yaml", [f"run.dir={folder}"])),
+    ):
+        with pytest.raises(UserError, match="holds what `zerokl train-prm` left"):
+            refused()
+    assert (folder / "config.yaml").read_text() == "kind: train-prm\n"
 
 
 def test_a_kind_that_nobody_knows_and_a_folder_that_is_no_run_are_refused(tmp_path: Path) -> None:

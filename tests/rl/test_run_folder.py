@@ -8,7 +8,7 @@ import pytest
 from reward.types import Reward
 from rl.errors import UserError
 from rl.ledger import Ledger
-from rl.run_folder import RunFolder
+from rl.run_folder import RUN_ID_FILE, RunFolder
 from rl.types import ScoredGroup, Shard, StepProof, StepRecord, TrainingBatch
 from rollout.types import PolicyVersion, Prompt, Rollout, RolloutGroup
 
@@ -110,8 +110,12 @@ def test_a_folder_of_a_run_that_did_no_step_starts_over(tmp_path: Path) -> None:
     folder.append_metrics(0, {"evaluation/accuracy": 0.1})
     folder.ledger_path.write_text('{"cut sho')
     folder.contract_path.write_text("{}")
+    folder.begin_attempt(0)
+    (tmp_path / RUN_ID_FILE).write_text("abandoned")
     folder.create()
     assert not folder.metrics_path.exists() and not folder.contract_path.exists()
+    assert not (tmp_path / RUN_ID_FILE).exists(), "W&B would go on with the other run"
+    assert folder.begin_attempt(0) == 1
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:

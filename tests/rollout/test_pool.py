@@ -35,6 +35,7 @@ class Toy:
         self.world, self.weights, self.contract = world, b"", None
 
     def start(self, model_dir: str, dtype: str, plan: Any, config: Any) -> Any:
+        self.world.started.append(config)
         return self.world.befallen("start")
 
     def load_policy(self, step: int, weights: bytes) -> PolicyVersion:
@@ -57,6 +58,7 @@ class World:
         self.now = 1000.0
         self.fates: list[tuple[str, Any]] = []
         self.asked: list[int] = []
+        self.started: list[RolloutConfig] = []
         self.said: list[str] = []
         self.weights_asked = 0
         monkeypatch.setattr(pool_module, "ray", self)
@@ -93,6 +95,7 @@ class World:
     # From here on, what the pool knows as `ray`.
 
     def remote(self, **options: Any) -> Callable[[type], "Factory"]:
+        self.variables = options["runtime_env"]["env_vars"]
         return lambda actor: Factory(self)
 
     def kill(self, handle: "Handle") -> None:
@@ -246,3 +249,15 @@ def test_a_call_waits_behind_one_that_nobody_waits_for_any_more(world: World) ->
         world.sample()
     asked = world.pool._seats[1].ask("sampling", pool_module._Task("generate", ([], None), within_s=30))
     assert asked.due_at == world.now + 60
+
+
+def test_engines_may_be_others_than_the_pools_and_come_back_as_such(world: World) -> None:
+    other = RolloutConfig(num_actors=3, kv_cache_gib=0.25)
+    world.befall(("start", Dies()))
+    world.pool.start("nowhere", "float32", None, other)
+    assert world.started == [other] * 4
+
+
+def test_the_cores_of_the_smallest_machine_are_divided_among_the_actors_on_one(world: World) -> None:
+    RolloutPool(RolloutConfig(num_actors=3), seed=0, num_nodes=2, num_cores=16)
+    assert world.variables["OMP_NUM_THREADS"] == "8"

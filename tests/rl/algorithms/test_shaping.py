@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from reward.types import Reward
 from rl.algorithms.advantages import standardised
 from rl.algorithms.grpo import GRPO
 from rl.algorithms.rloo import RLOO
@@ -23,6 +26,12 @@ def test_right_answers_keep_less_of_their_reward_the_likelier_they_are():
         0.0,
         1 - 0.25 * 1 / 4,
     ]
+
+
+def test_only_what_the_verifier_calls_right_is_lowered():
+    penalised, flattered = Reward(0.5, {"right": 1.0}, "right"), Reward(1.5, {"right": 0.0}, "right")
+    group = replace(rewarded([0.0, 0.0], logprobs=[[-1.0], [-2.0]]), rewards=(penalised, flattered))
+    assert rewarding_the_unlikely(group, 0.25, per_token=False) == [0.5 * (1 - 0.25 * 2 / 2), 1.5]
 
 
 def test_ranking_by_log_probability_per_token_is_an_option():

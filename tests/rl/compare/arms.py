@@ -1,6 +1,7 @@
 """Arms as a sampling would have left them, made up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rl.compare.comparison import TaskComparison
 from rl.compare.measures import Arm, ArmFigures
@@ -31,11 +32,13 @@ def arm(
     method: str = "greedy",
     trained: bool = False,
     prm: str = "",
+    flops_per_token: float | None = None,
 ) -> ArmFigures:
     """An arm with one answer a question, right or wrong by `correct`, each at the price of `tokens`."""
     asked = [question(index, [right], tokens) for index, right in enumerate(correct)]
     about = Arm(name, method, trained, training_tokens=1000 if trained else 0, prm=prm)
-    return ArmFigures(about, samples(asked, method, "cd" if trained else "ab"), ())
+    found = replace(samples(asked, method, "cd" if trained else "ab"), flops_per_token=flops_per_token)
+    return ArmFigures(about, found, ())
 
 
 def task(*figures: ArmFigures, name: str = "sums", in_domain: bool = True) -> TaskComparison:

@@ -7,6 +7,7 @@ from rl.compare.config import ArmConfig, CompareConfig, TaskConfig, load_compare
 from rl.config import ModelConfig
 from rl.data import DataConfig
 from rl.errors import ConfigError
+from rollout.config import RolloutConfig
 
 from .folders import comparison, trained_run
 
@@ -66,6 +67,18 @@ def test_a_block_longer_than_one_task_allows_is_said_of_that_task(tmp_path: Path
     config.tasks[1].max_new_tokens = 16
     (problem,) = problems(config)
     assert problem.startswith("arms.2 (power) on tasks.1 (legs): ") and "32" in problem
+
+
+def test_what_of_rollout_is_wrong_is_said_once(tmp_path: Path) -> None:
+    config = comparison(tmp_path)
+    config.rollout = RolloutConfig(num_actors=0, temperature=0.5, max_new_tokens=512)
+    config.timeout_s = 0.0
+    assert problems(config) == [
+        "rollout.num_actors must be at least 1, got 0",
+        "timeout_s must be above 0, got 0.0",
+        "rollout.temperature has no effect here, got 0.5; set temperature of every arm, and take it out",
+        "rollout.max_new_tokens has no effect here, got 512; set max_new_tokens of every task, and take it out",
+    ]
 
 
 @pytest.mark.parametrize("k", [0, 3])

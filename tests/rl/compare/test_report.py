@@ -90,7 +90,7 @@ def test_what_a_config_calls_things_cannot_become_markup(page: str) -> None:
 
 def test_verdicts_stand_before_everything_else(page: str) -> None:
     first_figure = page.index("<svg")
-    assert page.index("at equal tokens") < first_figure and page.index("can be told from nothing") < first_figure
+    assert page.index("at no more tokens") < first_figure and page.index("can be told from nothing") < first_figure
 
 
 def test_a_report_replaces_the_one_before_and_is_the_same_again(tmp_path: Path) -> None:

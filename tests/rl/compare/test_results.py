@@ -5,7 +5,7 @@ import pytest
 
 from rl.compare.results import read_samples, require_same_questions
 from rl.errors import UserError
-from rl.sample.folder import SampleFolder
+from rl.sample.folder import SampleFolder, Settings
 
 from .arms import question, samples
 
@@ -15,7 +15,7 @@ SUMMARY = {"method": "vote", "model": "m", "policy": "ab", "wall_s": 2.5, "num_q
 def written(path: Path, **changes: object) -> Path:
     """A folder with two questions whose sampling has ended."""
     folder = SampleFolder(path)
-    folder.open("seed: 0\n")
+    folder.open(Settings("seed: 0\n", {}))
     for index in range(2):
         folder.append(question(index, [True, False], tokens=9, returned=[1]))
     folder.write_summary({**SUMMARY, **changes})

@@ -1,7 +1,6 @@
 """A comparison from config to report, on a stand-in for the engines."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +10,11 @@ import pytest
 from rl.compare.config import ArmConfig, CompareConfig
 from rl.compare.jobs import Job, by_policy, folder_name, plan
 from rl.compare.run import compare, not_done
-from rl.compare.sampling import EngineSampler, sample_config
+from rl.compare.sampling import sample_config
 from rl.config import ModelConfig
 from rl.errors import UserError
 from rl.sample.config import base_of, render_sample_config
-from rl.sample.folder import SampleFolder
+from rl.sample.folder import SampleFolder, Settings
 
 from .arms import question
 from .folders import comparison, trained_run
@@ -32,8 +31,12 @@ class Sampler:
 
     def __exit__(self, *exception: object) -> None: ...
 
-    def settings(self, job: Job) -> str:
-        return render_sample_config(sample_config(self.config, job))
+    def require_inputs(self) -> None: ...
+
+    def settings(self, job: Job) -> Settings:
+        weights = sorted(Path(job.arm.model).glob("model/*.safetensors")) if job.arm.model else []
+        origin = {"model": [path.read_text() for path in weights]}
+        return Settings(render_sample_config(sample_config(self.config, job)), origin)
 
     @contextmanager
     def open(self, arm: ArmConfig) -> Iterator[Callable[[Job], object]]:
@@ -106,11 +109,15 @@ def test_samples_of_another_config_or_of_other_weights_are_refused(tmp_path: Pat
     changed.arms[1].num_samples = 3
     with pytest.raises(UserError, match="vote-of-4/sums holds samples of another config"):
         run(changed)
-    (model / "ledger.jsonl").unlink()
-    (model / "model").rename(tmp_path / "old")
-    trained_run(model, weights="ef")
-    with pytest.raises(UserError, match=re.escape(f"other weights than those that {model} ended with")):
+    (model / "model" / "model.safetensors").write_text("trained further")
+    with pytest.raises(UserError, match="rl/sums holds .* drawn from something else: model changed since"):
         run(comparison(tmp_path / "out", str(model)))
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    model = trained_run(tmp_path / "run")
+    with pytest.raises(UserError, match="run holds something else than a comparison"):
+        run(comparison(model, str(model)))
 
 
 def test_a_job_is_what_zerokl_sample_would_be_given(tmp_path: Path) -> None:
@@ -121,7 +128,7 @@ def test_a_job_is_what_zerokl_sample_would_be_given(tmp_path: Path) -> None:
     assert (trained.model.path, trained.base_model) == (str(model / "model"), "tiny:llama")
     assert (base.model.path, base.base_model, base.seed, base.num_questions) == ("tiny:llama", "", 3, 12)
     assert trained.run.dir == str(tmp_path / "out" / "arms" / "rl" / "legs")
-    assert not_done(config, jobs, EngineSampler(config)) == jobs
+    assert not_done(jobs, Sampler(config)) == jobs
 
 
 def test_a_depth_is_an_arms_and_completions_are_scored_at_the_bases(tmp_path: Path) -> None:

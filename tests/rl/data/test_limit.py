@@ -15,6 +15,7 @@ def test_prompts_that_fit_exactly_pass(long):
     _, train = long
     limited = Limited(train, max_model_len=64, max_new_tokens=10)
     assert limited.batch(3, 10) == train.batch(3, 10)
+    assert [limited.key(cursor) for cursor in range(3, 13)] == [prompt.text for prompt in train.batch(3, 10)]
     assert limited.longest.num_tokens == 54
 
 

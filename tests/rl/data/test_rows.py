@@ -59,12 +59,16 @@ def test_questions_are_the_same_where_their_texts_are_but_for_white_space_around
     assert question({"messages": ASKED}).key != question({"prompt": "1 + 1"}).key
 
 
-@pytest.mark.parametrize(("value", "text"), [(72, "72"), (0.5, "0.5"), (-3, "-3")])
-def test_an_answer_that_is_a_number_arrives_as_text(value, text):
+@pytest.mark.parametrize(("value", "text"), [(72, "72"), (0.5, "0.5"), (-3, "-3"), (True, "true"), (False, "false")])
+def test_an_answer_that_is_a_number_or_a_boolean_arrives_as_text(value, text):
     assert question({"prompt": "?", "answer": value}).columns["answer"] == text
 
 
-@pytest.mark.parametrize("value", [True, ["a", "b"], {"x": 1}])
+def test_null_is_no_answer():
+    assert question({"prompt": "?", "answer": None, "level": None}).columns == {"level": None}
+
+
+@pytest.mark.parametrize("value", [["a", "b"], {"x": 1}])
 def test_any_other_answer_arrives_as_it_is(value):
     assert question({"prompt": "?", "answer": value}).columns["answer"] == value
 

@@ -115,8 +115,9 @@ def test_held_out_questions_end(load, twenty):
         data.held_out.batch(1, 5)
 
 
-def test_a_row_without_the_answer_that_the_others_have_is_named(load, write_jsonl):
-    path = write_jsonl([{"prompt": "a", "answer": "1"}, {"prompt": "b"}, {"prompt": "c", "answer": None}])
+@pytest.mark.parametrize("without", [{}, {"answer": None}])
+def test_a_row_without_the_answer_that_the_others_have_is_named(load, write_jsonl, without):
+    path = write_jsonl([{"prompt": "a", "answer": "1"}, {"prompt": "b"} | without, {"prompt": "c", "answer": "3"}])
     with pytest.raises(UserError, match="line 2: there is no answer, though other rows have one"):
         load(SourceConfig(jsonl=str(path)))
 

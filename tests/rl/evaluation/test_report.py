@@ -29,6 +29,13 @@ def test_a_question_is_counted_from_its_samples_and_rewards() -> None:
     assert question_result(group, rewards) == QuestionResult("held_out/0/7", 2, 1, 16, (1.0, 0.99, 1.1))
 
 
+def test_shaping_rewards_do_not_change_what_is_right() -> None:
+    rollouts = (rollout(0, 3, False), rollout(1, 3, False))
+    group = RolloutGroup(Prompt("held_out/0/7", "?", (1, 2), {}), rollouts, PolicyVersion(0, "ab"))
+    rewards = (Reward(0.9, {"right": 1.0, "brief": -0.1}, "right"), Reward(1.2, {"right": 0.2, "brief": 1.0}, "right"))
+    assert question_result(group, rewards).num_correct == 1
+
+
 def test_figures_follow_from_the_counts() -> None:
     assert REPORT.accuracy.value == pytest.approx(5 / 12)
     assert (REPORT.accuracy.low, REPORT.accuracy.high) == wilson_interval(REPORT.accuracy.value, 3)

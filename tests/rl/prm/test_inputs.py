@@ -1,10 +1,13 @@
 """What is wrong with the inputs is said before anything starts."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import transformers
 
+from rl.data import DataConfig, SourceConfig
 from rl.errors import UserError
 from rl.prm.config import load_prm_config
 from rl.prm.inputs import read_inputs
@@ -50,6 +53,38 @@ def test_a_backbone_that_cannot_be_exact_is_refused(config, tmp_path):
     transformers.GPT2Config(**size).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(ValueError, match="gpt2 cannot be exact here"):
         read_inputs(config(f"prm.backbone={tmp_path / 'gpt2'}"))
+
+
+def test_a_reward_function_must_be_known(config):
+    with pytest.raises(ValueError, match="did you mean 'digit_share'"):
+        read_inputs(config("reward.functions=[{name: digit_shar}]"))
+
+
+def asking(config, path, *files):
+    """A config of plain questions out of files with these, all of which are wanted, none held out."""
+    sources = [SourceConfig(jsonl=str(path / f"{number}.jsonl")) for number in range(len(files))]
+    for source, questions in zip(sources, files, strict=True):
+        lines = (json.dumps({"prompt": asked, "answer": "1"}) for asked in questions)
+        Path(source.jsonl).write_text("".join(line + "\n" for line in lines))
+    return lambda num_questions: dataclasses.replace(
+        config(f"collect.num_questions={num_questions}"), data=DataConfig(sources=sources, num_held_out=0, chat=False)
+    )
+
+
+def test_what_differs_in_white_space_alone_is_asked_once(config, tmp_path):
+    """Two files, for of the rows of one file that ask the same only the first counts."""
+    given = asking(config, tmp_path, ["1 + 1?", "2 + 1?"], ["  1 + 1?\n", "2 + 1? ", "1 +1?", "3 + 1?"])
+    texts = [prompt.text.strip() for prompt in read_questions(given(4), tiny_tokenizer())]
+    assert sorted(texts) == ["1 + 1?", "1 +1?", "2 + 1?", "3 + 1?"]
+
+
+def test_what_reads_the_same_to_the_model_is_asked_once(config, tmp_path):
+    tokenizer = tiny_tokenizer()
+    encode = tokenizer.encode
+    tokenizer.encode = lambda text: encode(text.lower())
+    given = asking(config, tmp_path, ["add one", "Add one", "add two"])
+    with pytest.raises(UserError, match="the data has 2 different questions"):
+        read_questions(given(3), tokenizer)
 
 
 def test_a_task_with_too_few_questions_is_told(config, monkeypatch):

@@ -1,10 +1,13 @@
 """What a sampling leaves."""
 
+from dataclasses import replace
+
 import pytest
 
 from rl.errors import UserError
-from rl.sample.folder import Candidate, ChunkEffort, QuestionSamples, SampleFolder
+from rl.sample.folder import Candidate, ChunkEffort, QuestionSamples, SampleFolder, Settings
 
+SETTINGS = Settings("seed: 0\n", {"model": {"model.safetensors": "ab"}, "questions": "cd"})
 SAMPLES = QuestionSamples(
     "held_out/0/3",
     (Candidate((1, 2), "12", "12", True, False, -0.1), Candidate((3,), "", None, False, True, None)),
@@ -16,7 +19,7 @@ SAMPLES = QuestionSamples(
 
 def test_a_question_is_read_back_as_it_was_written(tmp_path):
     folder = SampleFolder(tmp_path / "samples")
-    assert folder.open("seed: 0\n") == 0
+    assert folder.open(SETTINGS) == 0
     folder.append(SAMPLES)
     assert folder.questions() == [SAMPLES]
     assert not folder.is_complete
@@ -24,25 +27,55 @@ def test_a_question_is_read_back_as_it_was_written(tmp_path):
 
 def test_a_line_that_was_cut_short_is_done_again(tmp_path):
     folder = SampleFolder(tmp_path)
-    folder.open("seed: 0\n")
+    folder.open(SETTINGS)
     folder.append(SAMPLES)
     with folder.samples_path.open("a") as file:
         file.write('{"prompt_id": "held')
-    assert folder.open("seed: 0\n") == 1
+    assert folder.open(SETTINGS) == 1
     assert folder.questions() == [SAMPLES]
 
 
-def test_a_folder_with_samples_of_another_config_is_left_alone(tmp_path):
-    SampleFolder(tmp_path).open("seed: 0\n")
+def begun(path, settings=SETTINGS):
+    """A folder with a question in it."""
+    folder = SampleFolder(path)
+    folder.open(settings)
+    folder.append(SAMPLES)
+    return folder
+
+
+def test_a_folder_with_samples_of_another_config_or_origin_is_left_alone(tmp_path):
+    folder = begun(tmp_path)
     with pytest.raises(UserError, match="samples of another config"):
-        SampleFolder(tmp_path).open("seed: 1\n")
+        folder.open(replace(SETTINGS, config="seed: 1\n"))
+    with pytest.raises(UserError, match="drawn from something else: model changed since"):
+        folder.open(replace(SETTINGS, origin={**SETTINGS.origin, "model": {"model.safetensors": "ef"}}))
+    assert folder.config_path.read_text() == SETTINGS.config and folder.open(SETTINGS) == 1
+
+
+def test_settings_may_change_until_something_was_sampled(tmp_path):
+    folder = SampleFolder(tmp_path)
+    folder.open(SETTINGS)
+    assert folder.open(replace(SETTINGS, config="seed: 1\n")) == 0
+    assert folder.config_path.read_text() == "seed: 1\n"
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    with pytest.raises(UserError, match="holds something else than a sampling"):
+        SampleFolder(tmp_path).open(SETTINGS)
 
 
 def test_who_does_the_work_may_change(tmp_path):
-    SampleFolder(tmp_path).open("seed: 0\nrun: {dir: a}\nrollout: {num_actors: 1, max_model_len: 9}\n")
-    assert SampleFolder(tmp_path).open("seed: 0\nrun: {dir: b}\nrollout: {num_actors: 2, max_model_len: 9}\n") == 0
+    folder = begun(tmp_path, Settings("seed: 0\nrun: {dir: a}\nrollout: {num_actors: 1, max_model_len: 9}\n", {}))
+    assert folder.open(Settings("seed: 0\nrun: {dir: b}\nrollout: {num_actors: 2, max_model_len: 9}\n", {})) == 1
     with pytest.raises(UserError, match="another config"):
-        SampleFolder(tmp_path).open("seed: 0\nrollout: {num_actors: 2, max_model_len: 8}\n")
+        folder.open(Settings("seed: 0\nrollout: {num_actors: 2, max_model_len: 8}\n", {}))
+
+
+def test_candidates_that_were_given_up_are_not_completed():
+    given_up, whole = replace(SAMPLES.candidates[0], stopped=True), SAMPLES.candidates[1]
+    assert replace(SAMPLES, candidates=(given_up, whole)).completed == (whole,)
+    assert replace(SAMPLES, candidates=(given_up,)).completed == (given_up,)
 
 
 @pytest.mark.parametrize("line", ["{}", "[", '{"prompt_id": "a", "candidates": [], "returned": [0]}'])

@@ -14,7 +14,7 @@ TASK, EFFORT = Task(Prompt("p", "p", (1,), {})), Effort(3, 1)
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_can_be_had_with_its_defaults(name):
     params = {"block_tokens": 8} if name.startswith("power") or name == "deepconf_online" else {}
-    num_samples = {"greedy": 1, "deepconf_online": 32}.get(name, 4)
+    num_samples = {"greedy": 1, "deepconf_offline": 32, "deepconf_online": 32}.get(name, 4)
     method = make_method(name, params, num_samples, temperature=1.0, max_new_tokens=16)
     assert method.search.max_new_tokens == 16
     chooses = name in ("best_of_n", "vote", "deepconf_offline", "deepconf_online", *STEPWISE)
@@ -34,6 +34,9 @@ def test_every_method_can_be_had_with_its_defaults(name):
         (("vote", {"num_candidates": 3}, 1, 1.0), "said by num_samples"),
         (("greedy", {}, 4, 1.0), "all the same"),
         (("temperature", {}, 4, -1.0), "temperature"),
+        (("deepconf_offline", {}, 16, 1.0), "params.keep_percent=10 leaves a vote to one trace alone"),
+        (("deepconf_online", {"num_warmup": 2, "keep_percent": 50, "block_tokens": 8}, 4, 1.0), "to one trace alone"),
+        (("power", {"block_tokens": 8.5}, 1, 1.0), "block_tokens must be a whole number, at least 1, got 8.5"),
         (("adaptive_best_of_n", {"confidense": 0.9}, 4, 1.0), "confidense is not a .* did you mean confidence"),
         (("prm_beam", {"num_beams": 3}, 8, 1.0), "num_beams must be a divisor of num_candidates=8"),
     ],

@@ -70,6 +70,13 @@ def test_only_keys_that_change_no_bit_may_be_another(run: RunFolder, replays: li
         verify_run(run.path, Span(), ["rollout.num_actors=2", "optimizer.learning_rate=1"])
 
 
+def test_a_run_of_another_command_is_refused_by_its_name(run: RunFolder, replays: list[Task]) -> None:
+    run.config_path.write_text("kind: pretrain\nseed: 0\n")
+    with pytest.raises(UserError, match="is a run of `zerokl pretrain`, and this takes one of `zerokl train`$"):
+        verify_run(run.path, Span(), [])
+    assert replays == []
+
+
 def test_the_summary_says_what_was_verified(run: RunFolder, replays: list[Task]) -> None:
     hashes = [record["hash"] for record in read_ledger(run.ledger_path)]
     whole = f"steps 1 to 4 verified: 4 records identical, final hash {hashes[3]}"

@@ -53,5 +53,5 @@ def test_without_a_score_for_each_there_is_an_error(scorer, message):
 
 
 def test_fewer_than_one_candidate_is_refused():
-    with pytest.raises(ValueError, match="num_candidates must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_candidates must be a whole number, at least 1, got 0"):
         BestOfN(num_candidates=0)

@@ -47,10 +47,20 @@ def search(method, player):
     return result.outcomes[0], result
 
 
-def test_the_most_confident_are_kept_at_least_one_and_of_equals_the_first():
-    assert most_confident([1.0, 3.0, 2.0, 3.0], 50) == (False, True, False, True)
-    assert most_confident([1.0, 3.0, 3.0], 10) == (False, True, False)
-    assert most_confident([1.0, 2.0], 100) == (True, True)
+def test_the_most_confident_are_kept_and_of_equals_the_first():
+    assert most_confident([1.0, 3.0, 2.0, 3.0], 2) == (False, True, False, True)
+    assert most_confident([1.0, 3.0, 3.0], 1) == (False, True, False)
+    assert most_confident([1.0, 2.0], 2) == (True, True)
+
+
+def test_how_many_have_a_vote():
+    assert [DeepConf(num_candidates=n, keep_percent=p).num_voters for n, p in ((16, 10), (20, 10), (4, 50))] == [
+        1,
+        2,
+        2,
+    ]
+    online = [DeepConfOnline(num_warmup=n, keep_percent=p).num_voters for n, p in ((16, 10), (4, 75), (2, 50))]
+    assert online == [2, 3, 1]
 
 
 def test_offline_the_top_traces_vote_with_their_confidence_as_weight():
@@ -122,11 +132,12 @@ def test_online_sampling_goes_on_until_the_share_is_reached():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"num_candidates": 2}, "num_candidates must be at least num_warmup=3, which it includes, got 2"),
+        ({"num_candidates": 2}, "num_warmup must be at most the number of samples, 2, which includes it, got 3"),
         ({"keep_percent": 0}, "keep_percent must be above 0 and at most 100, got 0"),
         ({"consensus": 1.5}, "consensus must be above 0 and at most 1, got 1.5"),
         ({"block_tokens": 7}, "block_tokens must be at most max_new_tokens=6"),
-        ({"window_tokens": 0}, "window_tokens must be at least 1"),
+        ({"wave_traces": 2.5}, "wave_traces must be a whole number, at least 1, got 2.5"),
+        ({"window_tokens": 0}, "window_tokens must be a whole number, at least 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong, message):

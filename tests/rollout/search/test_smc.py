@@ -145,7 +145,7 @@ def test_the_effective_size_is_n_for_equal_weights_and_1_for_a_single_one():
     ("wrong", "message"),
     [
         ({"alpha": 0.0}, "alpha must be a finite number above 0"),
-        ({"num_particles": 0}, "num_particles must be at least 1, got 0; set num_particles"),
+        ({"num_particles": 0}, "num_particles must be a whole number, at least 1, got 0; set num_particles"),
         ({"block_tokens": 5}, "block_tokens must be at most max_new_tokens=4"),
         ({"min_effective": 1.5}, "min_effective must be from 0 to 1, got 1.5"),
     ],
