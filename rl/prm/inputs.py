@@ -16,6 +16,7 @@ from rl.prm.fit import Backbone
 from rl.prm.objective import skeleton
 from rl.prm.questions import read_questions
 from rl.recurrent.checkpoint import policy_folder
+from rl.room import require_model_room
 from rollout.types import Prompt, SamplingParams
 
 
@@ -44,6 +45,7 @@ def read_inputs(config: TrainPRMConfig) -> Inputs:
     policy_dir = policy_folder(config.model, config.seed)
     own = config.prm.backbone
     backbone_dir = resolve_model(own, MODEL_CACHE, seed=config.seed).resolve() if own else policy_dir
+    require_model_room(policy_dir, config.rollout, resolved_dtype(config.trainer.dtype))
     tokenizer = load_tokenizer(policy_dir)
     _require_same_vocabulary(tokenizer, backbone_dir)
     skeleton(str(backbone_dir))  # raises where it cannot be trained under the canonical ops

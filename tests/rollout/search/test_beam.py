@@ -144,7 +144,7 @@ def test_what_does_not_adapt_stays_as_it_is():
     ("settings", "message"),
     [
         ({"num_beams": 3}, "num_beams must be a divisor of num_candidates=8, the steps of a round, got 3"),
-        ({"num_beams": 0}, "num_beams must be at least 1"),
+        ({"num_beams": 0}, "num_beams must be a whole number, at least 1"),
         ({"adapts": "all"}, "adapts must be one of both, beams, expansions"),
         ({"confidence": 0.0}, "confidence must be above 0"),
         ({"aggregation": "sum"}, "aggregation must be one of"),

@@ -110,8 +110,8 @@ def test_the_log_normaliser_is_not_tested_with_another_proposal():
         ({"alpha": math.nan}, "alpha must be a finite number above 0"),
         ({"proposal_temperature": 0.0}, "proposal_temperature must be a finite number above 0"),
         ({"block_tokens": 5}, "block_tokens must be at most max_new_tokens=4, the horizon, got 5; lower"),
-        ({"block_tokens": 0}, "block_tokens must be at least 1"),
-        ({"num_steps": 0}, "num_steps must be at least 1"),
+        ({"block_tokens": 0}, "block_tokens must be a whole number, at least 1"),
+        ({"num_steps": 0}, "num_steps must be a whole number, at least 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong, message):

@@ -119,7 +119,7 @@ def test_without_a_step_scorer_there_is_an_error():
     [
         ({"aggregation": "mean"}, "aggregation must be one of last, min, product"),
         ({"confidence": 1.0}, "confidence must be above 0 and below 1"),
-        ({"num_candidates": 0}, "num_candidates must be at least 1"),
+        ({"num_candidates": 0}, "num_candidates must be a whole number, at least 1"),
         ({"temperature": -1.0}, "temperature must be a finite number"),
     ],
 )
