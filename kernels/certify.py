@@ -33,10 +33,14 @@ def certify_linear(
     for plan in candidates:
         if all(rows_are_independent(plan, shape, dtype, counts) for shape in distinct):
             return plan
-    remedy = "set trainer.dtype to float32" if dtype == torch.bfloat16 else "take another machine or another model"
     raise CertificationError(
-        f"no linear implementation is batch-invariant in {dtype} on this machine for shapes {distinct}; {remedy}"
+        f"no linear implementation is batch-invariant in {dtype} on this machine for shapes {distinct}; {remedy(dtype)}"
     )
+
+
+def remedy(dtype: torch.dtype) -> str:
+    """What to do where nothing is batch-invariant in `dtype`."""
+    return "set trainer.dtype to float32" if dtype == torch.bfloat16 else "take another machine or another model"
 
 
 def rows_are_independent(

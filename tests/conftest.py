@@ -35,11 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--thorough"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    """Files with engines first: what is quick fills the gaps at the end, where one worker would wait for the other."""
+    left_out = [item for item in items if item.get_closest_marker("thorough") and not config.getoption("--thorough")]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+    slow = {item.path for item in items if item.get_closest_marker("engine")}
+    items[:] = sorted((item for item in items if item not in left_out), key=lambda item: item.path not in slow)
 
 
 GROUP_SIZE = 4

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import torch
 
-from kernels.certify import ROW_COUNTS, CertificationError
+from kernels.certify import ROW_COUNTS, CertificationError, remedy
 from kernels.triton.linear import product
 from kernels.triton.runtime import DEVICE
 from kernels.triton.tiles import Tiles, choose_tiles
@@ -35,7 +35,9 @@ def _first_that_holds(shape: Shape, dtype: torch.dtype, row_counts: tuple[int, .
     for tiles in (chosen, chosen.one_block):
         if rows_are_independent(tiles, shape, dtype, row_counts, num_rows):
             return tiles
-    raise CertificationError(f"the Triton product is not batch-invariant in {dtype} on this device for {shape}")
+    raise CertificationError(
+        f"the Triton product is not batch-invariant in {dtype} on this device for the shape {shape}; {remedy(dtype)}"
+    )
 
 
 def rows_are_independent(

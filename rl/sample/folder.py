@@ -135,7 +135,8 @@ class SampleFolder:
         """How many questions are done. Raises UserError where samples of other settings lie, or something else does."""
         with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        if self.config_path.is_file() and not self.origin_path.is_file():
+        is_begun = self.config_path.is_file() and self.origin_path.is_file()
+        if not is_begun and (self.config_path.is_file() or self.samples_path.is_file()):
             raise UserError(f"{self.path} holds something else than a sampling; give another folder with run.dir=…")
         cut_uncommitted(self.samples_path)
         cut_uncommitted(self.effort_path)

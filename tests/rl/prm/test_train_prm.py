@@ -30,6 +30,7 @@ def drawn(workplace: Path, name: str) -> bytes:
     return (workplace / name / "data" / "questions.jsonl").read_bytes()
 
 
+@pytest.mark.thorough
 def test_killed_while_it_draws_and_resumed_it_ends_in_the_same_bytes_and_hash(workplace, whole):
     settings = ["run.dir=killed", "variants=[]", "rollout.max_num_seqs=8"]
     command = [sys.executable, "-m", "rl", "train-prm", str(CONFIG), *settings]

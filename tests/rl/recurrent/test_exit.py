@@ -46,6 +46,7 @@ def test_every_question_is_exact_at_its_own_depth(tiny_recurrent: Path, tmp_path
         forward.close()
 
 
+@pytest.mark.thorough
 def test_a_sampling_goes_as_deep_as_each_question_needs(tiny_recurrent: Path, tmp_path: Path) -> None:
     settings = ("model.path=tiny:recurrent", "model.recurrence=6", "run.dir=out", "num_questions=8", "dtype=float32")
     rule = ("model.exit.measure=state", "model.exit.threshold=1e9")  # the first look at a change ends every question

@@ -59,8 +59,9 @@ def test_settings_may_change_until_something_was_sampled(tmp_path):
     assert folder.config_path.read_text() == "seed: 1\n"
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
-    (tmp_path / "config.yaml").write_text("seed: 0\n")
+@pytest.mark.parametrize("name", ["config.yaml", "samples.jsonl"])
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("seed: 0\n")
     with pytest.raises(UserError, match="holds something else than a sampling"):
         SampleFolder(tmp_path).open(SETTINGS)
 

@@ -1,6 +1,7 @@
 """`zerokl sample` on the tiny model, as a user starts it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def test_other_actors_and_an_interruption_change_no_byte(whole):
     workplace = whole.parent
     begun = workplace / "begun"
     begun.mkdir()
+    for name in ("config.yaml", "origin.json"):
+        shutil.copy(whole / name, begun)
     first = (whole / "samples.jsonl").read_text().splitlines(keepends=True)[:3]
     (begun / "samples.jsonl").write_text("".join(first) + '{"prompt_id": "cut sh')
     done = zerokl("sample", CONFIG, "run.dir=begun", "rollout.num_actors=2", cwd=workplace)

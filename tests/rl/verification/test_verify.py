@@ -10,6 +10,7 @@ from rl.checkpoint import STATE_FILE
 from rl.config import load_config
 from rl.contract.recorded import ContractChanged, Contracts, RunContract, read_contracts, write_contracts
 from rl.errors import ConfigError, UserError
+from rl.folder_lock import LOCK_FILE
 from rl.ledger import read_ledger
 from rl.run_folder import RunFolder
 from rl.verification import verify
@@ -37,8 +38,8 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
 
 
 def everything(folder: Path) -> dict[str, tuple[int, str]]:
-    """When each file under a folder was written, and what is in it."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """When each file under a folder was written, and what is in it; whoever works there leaves a lock behind."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != LOCK_FILE]
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
         for path in files
