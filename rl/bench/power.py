@@ -65,7 +65,7 @@ def _fits(prompt: Prompt) -> bool:
 
 
 def _ours(settings: BenchSettings, prompts: list[Prompt], stop_ids: tuple[int, ...]) -> tuple[float, SearchResult]:
-    config = RolloutConfig(max_model_len=MAX_MODEL_LEN)
+    config = RolloutConfig(max_model_len=MAX_MODEL_LEN, kv_cache_gib=4.0)  # all chains at once
     with policy_pool(settings.model_dir, settings.dtype, config, seed=0) as pool:
         start = time.perf_counter()
         result = METHOD.search([Task(prompt) for prompt in prompts], Tools(pool, stop_ids, seed=0))

@@ -18,6 +18,8 @@ from rl.models import load_tokenizer
 
 NUM_QUESTIONS, NUM_SOLUTIONS = 16, 16
 MAX_MODEL_LEN = 256
+TASK = "token_embed"
+"""Of the runner: the hidden state of every token."""
 EXAMPLES = "5 + 3 - 6 =\n5 + 3 = 8\n8 - 6 = 2\n\n9 - 7 + 8 =\n9 - 7 = 2\n2 + 8 = 10\n\n"
 
 Solution = tuple[list[int], list[int]]
@@ -90,17 +92,18 @@ class _OwnActor:
 class _PoolingRunner:
     def __init__(self, settings: BenchSettings):
         from vllm import LLM
+        from vllm.config import PoolerConfig
 
         self._llm = LLM(
-            str(settings.model_dir), runner="pooling", convert="embed", dtype=settings.dtype,
-            max_model_len=MAX_MODEL_LEN, max_num_seqs=256, kv_cache_memory_bytes=2**30,
+            str(settings.model_dir), runner="pooling", convert="embed", pooler_config=PoolerConfig(task=TASK),
+            dtype=settings.dtype, max_model_len=MAX_MODEL_LEN, max_num_seqs=256, kv_cache_memory_bytes=2**30,
         )  # fmt: skip
 
     def read(self, solutions: list[Solution]) -> float:
         """Seconds taken."""
         requests: list[Any] = [{"prompt_token_ids": tokens} for tokens, _ in solutions]
         start = time.perf_counter()
-        self._llm.encode(requests, pooling_task="token_embed", use_tqdm=False)
+        self._llm.encode(requests, pooling_task=TASK, use_tqdm=False)
         elapsed = time.perf_counter() - start
         self._llm.reset_prefix_cache()
         return elapsed
