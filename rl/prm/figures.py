@@ -15,7 +15,7 @@ import torch
 
 from reward.prm.calibration import EstimateReport, QuantileReport, estimate_report, quantile_report
 from reward.prm.coverage import estimated_coverage
-from reward.prm.families import Family
+from reward.prm.families import Family, HardLabel
 from reward.prm.intervals import means_by_question
 from reward.prm.outcomes import Outcomes
 from reward.prm.recalibration import BaseRate, HeadRecalibration, Isotonic, Temperature
@@ -83,7 +83,7 @@ class FitFigures:
     """At all places that are not the end of a finished solution."""
     estimated_coverage: Mapping[str, tuple[float, ...]] | None
     """At the same places, by level: how often the chance itself lies below a quantile, judged by the counts; None where
-    the chances are known."""
+    the chances are known, and for a head that says one number."""
     first_step: Mapping[str, FirstStep]
 
 
@@ -110,7 +110,7 @@ def fit_figures(family: Family, calibration: Read, test: Read) -> FitFigures:
         recalibration=recalibration,
         estimators={name: estimate_report(e, places.outcomes, places.truth) for name, e in said.items()},
         quantiles={name: _quantile_report(places, law.quantiles, family.levels) for name, law in laws.items()},
-        estimated_coverage=None if places.truth is not None else _estimated_coverage(families, test),
+        estimated_coverage=_estimated_coverage(families, test),
         first_step={name: _first_step(places, law.medians) for name, law in laws.items()},
     )
 
@@ -137,7 +137,10 @@ def _quantile_report(places: Places, quantiles: np.ndarray, levels: Sequence[flo
     return quantile_report(quantiles[rows], levels, places.outcomes.take(rows), truth, oracle)
 
 
-def _estimated_coverage(families: Mapping[str, Family], test: Read) -> dict[str, tuple[float, ...]]:
+def _estimated_coverage(families: Mapping[str, Family], test: Read) -> dict[str, tuple[float, ...]] | None:
+    """None where the truth is known, and for a head whose quantiles are all one number: it spreads a chance nowhere."""
+    if test.places.truth is not None or isinstance(families[AS_LEARNED], HardLabel):
+        return None
     rows = ~test.places.is_final
     outcomes, parameters = test.places.outcomes.take(rows), test.parameters[rows]
     return {name: estimated_coverage(family, parameters, outcomes) for name, family in families.items()}

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reward.prm.families import make_family
+from reward.prm.families import HardLabel, make_family
 from reward.prm.fitting import fit_constant
 from reward.prm.outcomes import Outcomes
 from rl.prm.figures import AS_LEARNED, RECALIBRATED, Places, Read, fit_figures, law_of, oracle_figures
@@ -77,6 +77,12 @@ def test_without_the_truth_its_coverage_is_estimated_and_the_shares_are_measured
     assert figures.estimated_coverage[AS_LEARNED] == pytest.approx(LEVELS, abs=0.05)
     assert set(figures.estimated_coverage) == set(figures.quantiles) == {AS_LEARNED, RECALIBRATED}
     assert figures.quantiles[AS_LEARNED].targets == "shares"
+
+
+def test_no_coverage_is_estimated_of_a_head_that_says_one_number(given):
+    calibration, test = (Read(read.places, read.parameters[:, :1]) for read in given)
+    hidden = Read(dataclasses.replace(test.places, truth=None, oracle=None), test.parameters)
+    assert fit_figures(HardLabel(LEVELS), calibration, hidden).estimated_coverage is None
 
 
 def test_estimates_are_measured_at_finished_ends_too(figures):
