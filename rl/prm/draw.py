@@ -8,9 +8,8 @@ from typing import Any
 
 from reward.prm.steps import require_steps
 from reward.rubric import Rubric
-from rl.checkpoint import file_digest
 from rl.clock import Clock
-from rl.contract.parts import model_parts, numbered, package_versions, reward_parts
+from rl.contract.parts import numbered, package_versions, reward_parts
 from rl.errors import bad_input
 from rl.evaluation.progress import EvalProgress
 from rl.policy_pool import policy_pool
@@ -18,8 +17,7 @@ from rl.prm.collect import Collector
 from rl.prm.config import TrainPRMConfig
 from rl.prm.folder import DataFolder, QuestionData
 from rl.prm.inputs import Inputs
-from rl.sample.origin import digest_questions
-from rollout.deadlines import WEIGHT_SUFFIXES
+from rl.sample.origin import checkpoint_digests, digest_questions
 from rollout.types import Prompt
 
 MIN_CHUNKS = 20
@@ -59,7 +57,7 @@ def deciding(config: TrainPRMConfig, inputs: Inputs) -> dict[str, Any]:
             "versions": package_versions(config.data),
             "seed": config.seed,
             "policy": config.model.path,
-            "policy_files": _policy_files(inputs.policy_dir),
+            "policy_files": checkpoint_digests(inputs.policy_dir),
             **({} if config.model.recurrence is None else {"recurrence": config.model.recurrence}),
             "dtype": inputs.backbone.dtype,
             "data": asdict(config.data),
@@ -70,12 +68,6 @@ def deciding(config: TrainPRMConfig, inputs: Inputs) -> dict[str, Any]:
             "separator": config.prm.separator,
         }
     )
-
-
-def _policy_files(model_dir: Path) -> dict[str, str]:
-    """sha256 hex by name of the checkpoint's files, weights included."""
-    weights = [path for path in sorted(model_dir.iterdir()) if path.suffix in WEIGHT_SUFFIXES]
-    return model_parts(model_dir) | {path.name: file_digest(path) for path in weights}
 
 
 def _draw(

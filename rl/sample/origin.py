@@ -15,7 +15,7 @@ from rl.sample.questions import read_questions
 from rollout.deadlines import WEIGHT_SUFFIXES
 from rollout.types import Prompt
 
-_DECIDING = (*WEIGHT_SUFFIXES, ".json", ".jinja", ".model", ".txt")
+_DECIDING = (*WEIGHT_SUFFIXES, ".json", ".jinja", ".model", ".tiktoken", ".txt")
 
 
 def settings_of(config: SampleConfig) -> Settings:
@@ -25,9 +25,9 @@ def settings_of(config: SampleConfig) -> Settings:
         config.data, load_tokenizer(model_dir), config.seed, config.num_questions, config.max_new_tokens,
         config.rollout.max_model_len,
     )  # fmt: skip
-    origin: dict[str, Any] = {"model": _folder_digests(model_dir), "questions": digest_questions(prompts)}
+    origin: dict[str, Any] = {"model": checkpoint_digests(model_dir), "questions": digest_questions(prompts)}
     if base.path:
-        origin["base_model"] = _folder_digests(policy_folder(base, config.seed))
+        origin["base_model"] = checkpoint_digests(policy_folder(base, config.seed))
     if config.prm:
         origin["prm"] = _prm_digests(config.prm)
     return Settings(render_sample_config(config), origin)
@@ -39,7 +39,8 @@ def digest_questions(prompts: list[Prompt]) -> str:
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
-def _folder_digests(folder: Path) -> dict[str, str]:
+def checkpoint_digests(folder: Path) -> dict[str, str]:
+    """sha256 hex by name of the checkpoint's files, weights included."""
     return {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.suffix in _DECIDING}
 
 
